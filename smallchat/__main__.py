@@ -1,0 +1,5 @@
+"""`python -m smallchat` is `smallchat`."""
+
+from smallchat.cli import main
+
+main()

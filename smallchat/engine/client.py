@@ -1,0 +1,160 @@
+"""The screen's end of the decoder: a worker process, spoken to in JSON lines over its pipes.
+
+The screen never shares a process with the decoder. The worker ends when its standard input closes, so it
+cannot outlive the app, however the app ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from smallchat import paths
+from smallchat.engine.events import Envelope, Failed, parse
+from smallchat.errors import EngineError, ExitCode
+from smallchat.model.sampling import Sampling
+
+LINE_LIMIT = 1 << 24
+"""Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation: `role` is "system", "user" or "assistant"."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoadOptions:
+    """What to load, and how; the same meanings as `Engine.load`."""
+
+    path: Path
+    mem: int | None = None
+    kernels: str = "auto"
+    threads: int | None = None
+    context: int = 4096
+    demo: bool = False
+
+
+class EngineClient(Protocol):
+    """What the app needs from an engine. `WorkerClient` is the real one; tests replay a script."""
+
+    async def start(self, options: LoadOptions) -> None:
+        """Begin to load; returns at once. `Loading`, then `Ready` or `Failed` follow as events."""
+
+    def events(self) -> AsyncIterator[Envelope]:
+        """Every event in order, until the engine ends. Iterate once for each `start`."""
+
+    def chat(
+        self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None = None, resume: bool = False
+    ) -> int:
+        """Ask for an answer; returns the request's number, which its events carry.
+
+        Events: `Trimmed` (if it does not fit), `PromptProgress`…, `Token`…, then `Finished` or `Failed`.
+        `resume`: the last message is an assistant's and is continued in place.
+        """
+
+    def cancel(self, request: int) -> None:
+        """Stop that answer within a token. Its `Finished` still comes, with reason "cancelled"."""
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """Ask how many tokens these messages are as a prompt; a `Counted` event follows."""
+
+    async def close(self) -> None:
+        """End the engine. Never raises."""
+
+
+class WorkerClient:
+    """An `EngineClient` whose engine runs as `python -m smallchat.engine.worker`."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+        self._next_request = 0
+
+    async def start(self, options: LoadOptions) -> None:
+        """See `EngineClient.start`. A worker that is still there is ended first."""
+        await self.close()
+        log = paths.engine_log()
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as standard_error:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "smallchat.engine.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=standard_error,
+                limit=LINE_LIMIT,
+                # Ctrl+C in the terminal is for the app to handle.
+                start_new_session=os.name == "posix",
+            )
+        body = asdict(options)
+        body["path"] = str(options.path)
+        self._send("load", **body)
+
+    async def events(self) -> AsyncIterator[Envelope]:
+        """See `EngineClient.events`. If the worker dies unasked, the last event is a `Failed`."""
+        process = self._process
+        if process is None or process.stdout is None:
+            return
+        while line := await process.stdout.readline():
+            with contextlib.suppress(ValueError):
+                yield parse(line)
+        code = await process.wait()
+        if process is self._process:
+            self._process = None
+            what = f"The decoder's process ended unexpectedly (code {code})"
+            cure = f"Load the model again; details are in {paths.engine_log()}"
+            yield Envelope(0, Failed(what, cure, int(ExitCode.ENGINE)))
+
+    def chat(
+        self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None = None, resume: bool = False
+    ) -> int:
+        """See `EngineClient.chat`. Raises `EngineError` where no engine runs."""
+        return self._send(
+            "chat",
+            messages=[asdict(message) for message in messages],
+            sampling=asdict(sampling),
+            max_tokens=max_tokens,
+            resume=resume,
+        )
+
+    def cancel(self, request: int) -> None:
+        """See `EngineClient.cancel`."""
+        with contextlib.suppress(EngineError):
+            self._send("cancel", target=request)
+
+    def count(self, messages: Sequence[Message]) -> int:
+        """See `EngineClient.count`. Raises `EngineError` where no engine runs."""
+        return self._send("count", messages=[asdict(message) for message in messages])
+
+    async def close(self) -> None:
+        """See `EngineClient.close`."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), timeout=2)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    def _send(self, operation: str, **body: Any) -> int:
+        process = self._process
+        if process is None or process.stdin is None or process.stdin.is_closing():
+            raise EngineError("No model is loaded", "Load a model first")
+        self._next_request += 1
+        line = {"request": self._next_request, "operation": operation, **body}
+        process.stdin.write(json.dumps(line).encode("ascii") + b"\n")
+        return self._next_request

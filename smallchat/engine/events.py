@@ -1,0 +1,198 @@
+"""What the engine tells: plain records, and their one form as JSON lines between two processes.
+
+Seconds are wall-clock, sizes are bytes, ids are token ids. Nothing here knows of a screen.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length", "context", "cancelled"]
+
+ON_DISK, IN_MEMORY, USED = 0, 1, 2
+"""States of one expert in `Telemetry.experts`: to be read from disk, in memory, used by the last token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One step of decoding.
+
+    `text` is what became readable by this token: empty while a character is incomplete, and for special
+    tokens. The last event of a generation carries `finish`: with "stop" its `token_id` is the end-of-turn
+    token, which is not part of the answer.
+    """
+
+    token_id: int
+    text: str
+    index: int
+    """0 for the first token of the answer."""
+    seconds: float
+    """Time this token took; for the first one, from the end of the prompt."""
+    elapsed: float
+    """Time since `generate` was called."""
+    finish: FinishReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loading:
+    """The worker is opening a model: `stage` in a few plain words."""
+
+    stage: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model is loaded."""
+
+    path: str
+    name: str
+    quantisation: str
+    """Type that most of the weights have, as "Q4_0"."""
+    parameters: int
+    """All weights, and those that one token uses."""
+    active_parameters: int
+    layers: int
+    experts: int
+    experts_used: int
+    hidden: int
+    context: int
+    """Tokens that fit: the smaller of what was asked for and what the model was made for."""
+    model_context: int
+    kernels: str
+    """What really computes, as "ggml (avx2)" or "numpy"."""
+    threads: int
+    budget: int | None
+    """Memory budget in bytes; None: no limit."""
+    load_seconds: float
+    demo: bool
+    """True for the model that smallchat ships: a demonstration."""
+    notes: tuple[str, ...] = ()
+    """Things the user should know, each one sentence (as "ggml does not load here, NumPy computes")."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """`done` of `total` prompt tokens are read; the first `reused` of them were still in the KV cache."""
+
+    done: int
+    total: int
+    reused: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """The conversation did not fit: this many of its oldest messages were not given to the model."""
+
+    messages: int
+    tokens: int
+    """Tokens of the prompt that is given."""
+    context: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """An answer ended."""
+
+    reason: FinishReason
+    seed: int
+    prompt_tokens: int
+    reused_tokens: int
+    generated_tokens: int
+    prompt_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes by use, for the worker's process. `total` is what the system counts for it (PSS where known)."""
+
+    weights: int
+    experts: int
+    kv: int
+    rest: int
+    total: int
+    budget: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """The state of the engine, a few times a second while it works and whenever it changed."""
+
+    memory: Memory
+    context_used: int
+    context: int
+    layers: int
+    expert_count: int
+    experts: bytes
+    """One byte an expert, layer by layer: `ON_DISK`, `IN_MEMORY` or `USED`."""
+    heat: bytes
+    """One byte an expert: 0 never used, else 1..255, growing with its share of recent tokens."""
+    prompt_speed: float
+    """Tokens a second of the prompt now read or read last; 0 before the first."""
+    decode_speed: float
+    """Tokens a second over the last second or so of decoding; 0 before the first."""
+    hit_rate: float | None
+    """Share of expert uses that needed no read, since load; None where the system does the paging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Answer to a `count` request: tokens of these messages as a prompt."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request, or the load, failed. `what` and `cure` are for the user."""
+
+    what: str
+    cure: str
+    exit_code: int
+
+
+Event = Token | Loading | Ready | PromptProgress | Trimmed | Finished | Telemetry | Counted | Failed
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (Token, Loading, Ready, PromptProgress, Trimmed, Finished, Telemetry, Counted, Failed)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """An event and the request (a number the client chose; 0: none) that it belongs to."""
+
+    request: int
+    event: Event = field(repr=True)
+
+
+def dump(envelope: Envelope) -> bytes:
+    """One line of JSON, ending in a newline."""
+    body = asdict(envelope.event)
+    for key, value in body.items():
+        if isinstance(value, bytes):
+            body[key] = base64.b64encode(value).decode("ascii")
+    line = {"request": envelope.request, "event": type(envelope.event).__name__, **{"body": body}}
+    return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def parse(line: bytes) -> Envelope:
+    """The inverse of `dump`. Raises `ValueError` where the line is not one of ours."""
+    try:
+        raw = json.loads(line)
+        kind = _KINDS[raw["event"]]
+        body: dict[str, Any] = raw["body"]
+        if kind is Telemetry:
+            body["memory"] = Memory(**body["memory"])
+            body["experts"] = base64.b64decode(body["experts"])
+            body["heat"] = base64.b64decode(body["heat"])
+        if kind is Ready:
+            body["notes"] = tuple(body["notes"])
+        return Envelope(int(raw["request"]), kind(**body))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not an engine event: {line[:80]!r}") from error

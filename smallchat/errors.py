@@ -1,0 +1,70 @@
+"""The one kind of error that reaches a user, and the exit codes.
+
+An error says what happened, to which file, and what to do next, in one line.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What `smallchat` returns to the shell; documented in `smallchat --help` and the README."""
+
+    OK = 0
+    UNEXPECTED = 1  # a fault of smallchat itself
+    USAGE = 2  # the command line is off
+    MODEL = 3  # the model file is missing, damaged or not one we can run
+    MEMORY = 4  # the memory budget is too small
+    CONTEXT = 5  # the prompt does not fit the context
+    KERNELS = 6  # the kernels asked for do not run here
+    ENGINE = 7  # the decoder stopped in the middle
+    STORAGE = 8  # conversations cannot be read or saved
+    INTERRUPTED = 130  # Ctrl+C
+
+
+class SmallchatError(Exception):
+    """A problem told in the user's words: `what` happened (to which file), and the `cure`."""
+
+    exit_code: ExitCode = ExitCode.UNEXPECTED
+
+    def __init__(self, what: str, cure: str = "") -> None:
+        self.what = what
+        self.cure = cure
+        super().__init__(f"{what}. {cure}" if cure else what)
+
+
+class ModelError(SmallchatError):
+    """The model file is missing, damaged, hostile, or of a kind that smallchat does not run."""
+
+    exit_code = ExitCode.MODEL
+
+
+class BudgetError(SmallchatError):
+    """The memory budget is below the smallest one that works."""
+
+    exit_code = ExitCode.MEMORY
+
+
+class ContextError(SmallchatError):
+    """The prompt, or the context asked for, is larger than the model's."""
+
+    exit_code = ExitCode.CONTEXT
+
+
+class KernelError(SmallchatError):
+    """The kernels asked for do not run on this machine."""
+
+    exit_code = ExitCode.KERNELS
+
+
+class EngineError(SmallchatError):
+    """The decoder stopped, or was used after it was closed."""
+
+    exit_code = ExitCode.ENGINE
+
+
+class StorageError(SmallchatError):
+    """Conversations cannot be read or saved."""
+
+    exit_code = ExitCode.STORAGE

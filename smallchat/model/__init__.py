@@ -1,0 +1,1 @@
+"""What SmallThinker is: its file, its tokenizer, its forward pass, its sampling."""

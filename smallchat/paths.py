@@ -1,0 +1,65 @@
+"""Where smallchat keeps its files: the one place that knows.
+
+Each folder is the operating system's own (`platformdirs`); `SMALLCHAT_HOME` puts all of them below one
+folder instead, which is what the tests and portable installs use.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+APP = "smallchat"
+
+
+def _folder(kind: str, default: str) -> Path:
+    home = os.environ.get("SMALLCHAT_HOME")
+    return Path(home).expanduser() / kind if home else Path(default)
+
+
+def data() -> Path:
+    """Conversations: what must not be lost."""
+    return _folder("data", platformdirs.user_data_dir(APP, appauthor=False))
+
+
+def config() -> Path:
+    """The configuration file's folder."""
+    return _folder("config", platformdirs.user_config_dir(APP, appauthor=False))
+
+
+def state() -> Path:
+    """Logs and other things that may be thrown away."""
+    return _folder("state", platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def models() -> Path:
+    """Where `--model NAME` looks for `NAME.gguf`."""
+    return data() / "models"
+
+
+def conversations() -> Path:
+    """The SQLite file of all conversations."""
+    return data() / "conversations.sqlite3"
+
+
+def config_file() -> Path:
+    """`config.toml`, read at every start; it need not exist."""
+    return config() / "config.toml"
+
+
+def engine_log() -> Path:
+    """What the decoder's process writes to its standard error."""
+    return state() / "engine.log"
+
+
+def assets() -> Path:
+    """What the wheel carries; a checkout keeps it beside the package."""
+    inside = Path(__file__).parent / "assets"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "assets"
+
+
+def builtin_model() -> Path:
+    """The small SmallThinker that smallchat ships."""
+    return assets() / "smallchat-demo.gguf"
