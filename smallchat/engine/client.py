@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
-from smallchat.model.sampling import Sampling
+from smallchat.settings import Sampling
 
 LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
@@ -55,7 +55,11 @@ class EngineClient(Protocol):
         """Every event in order, until the engine ends. Iterate once for each `start`."""
 
     def chat(
-        self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None = None, resume: bool = False
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        max_tokens: int | None = None,
+        resume: bool = False,
     ) -> int:
         """Ask for an answer; returns the request's number, which its events carry.
 
@@ -116,7 +120,11 @@ class WorkerClient:
             yield Envelope(0, Failed(what, cure, int(ExitCode.ENGINE)))
 
     def chat(
-        self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None = None, resume: bool = False
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        max_tokens: int | None = None,
+        resume: bool = False,
     ) -> int:
         """See `EngineClient.chat`. Raises `EngineError` where no engine runs."""
         return self._send(

@@ -8,57 +8,26 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.errors import EngineError, SmallchatError
+from smallchat.errors import EngineError
+from smallchat.settings import Sampling
 
 PENALTY_WINDOW = 64
 """The repetition penalty looks at this many of the latest tokens."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """Settings of one answer. The defaults are those published with the models.
-
-    `temperature` 0 takes the most likely token (top-k, top-p and min-p then change nothing).
-    `top_k` 0, `top_p` 1, `min_p` 0 and `repeat_penalty` 1 each mean: off. `seed` None: a new one each time.
-    """
-
-    temperature: float = 0.6
-    top_k: int = 20
-    top_p: float = 0.95
-    min_p: float = 0.0
-    repeat_penalty: float = 1.0
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        """Raise `SmallchatError` for a value that means nothing (NaN included)."""
-        limits = {
-            "temperature": (self.temperature, 0.0, 100.0),
-            "top_k": (self.top_k, 0, 1 << 31),
-            "top_p": (self.top_p, 1e-9, 1.0),
-            "min_p": (self.min_p, 0.0, 1.0),
-            "repeat_penalty": (self.repeat_penalty, 1e-3, 100.0),
-            "seed": (self.seed or 0, 0, (1 << 63) - 1),
-        }
-        for name, (value, low, high) in limits.items():
-            if not low <= value <= high:
-                raise SmallchatError(f"{name} is {value}", f"Choose a value from {low:g} to {high:g}")
-
-    def seeded(self) -> Sampling:
-        """The same settings with a seed: this one's, or a fresh one below 2**31."""
-        return self if self.seed is not None else replace(self, seed=secrets.randbelow(1 << 31))
 
 
 class Sampler:
     """Draws tokens for one answer. Same settings, seed and logits: same tokens."""
 
     def __init__(self, sampling: Sampling, banned: npt.NDArray[np.bool_]) -> None:
-        """`banned` is bool [vocabulary]: ids that are never drawn (fillers)."""
-        self.sampling = sampling.seeded()
+        """`banned` is bool [vocabulary]: ids that are never drawn (fillers). Without a seed, one is made up."""
+        self.sampling = (
+            sampling if sampling.seed is not None else replace(sampling, seed=secrets.randbelow(1 << 31))
+        )
         self._banned = banned
         self._random = np.random.default_rng(self.sampling.seed)
 
@@ -79,7 +48,9 @@ class Sampler:
         if settings.repeat_penalty != 1.0 and recent:
             seen = np.unique(np.asarray(recent[-PENALTY_WINDOW:], np.int64))
             scores[seen] = np.where(
-                scores[seen] > 0, scores[seen] / settings.repeat_penalty, scores[seen] * settings.repeat_penalty
+                scores[seen] > 0,
+                scores[seen] / settings.repeat_penalty,
+                scores[seen] * settings.repeat_penalty,
             )
         if settings.temperature == 0.0:
             return int(scores.argmax())

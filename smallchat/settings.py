@@ -1,0 +1,155 @@
+"""Every setting, with one order of precedence: flag, then environment, then `config.toml`, then default.
+
+The environment variable of a setting is `SMALLCHAT_` and its name in capitals (`SMALLCHAT_MEM=4G`); in
+`config.toml` it is a key of the same name (`mem = "4G"`).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from smallchat import paths
+from smallchat.errors import ExitCode, SmallchatError
+
+KERNELS = ("auto", "numpy", "ggml")
+BUILTIN = "builtin"
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+class UsageError(SmallchatError):
+    """A flag, an environment variable or the configuration file holds a value that means nothing."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Settings of one answer. The defaults are those published with the models.
+
+    `temperature` 0 takes the most likely token (top-k, top-p and min-p then change nothing).
+    `top_k` 0, `top_p` 1, `min_p` 0 and `repeat_penalty` 1 each mean: off. `seed` None: a new one each time.
+    Raises `UsageError` for a value that means nothing (NaN included).
+    """
+
+    temperature: float = 0.6
+    top_k: int = 20
+    top_p: float = 0.95
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        limits = {
+            "temperature": (self.temperature, 0.0, 100.0),
+            "top_k": (self.top_k, 0, 1 << 31),
+            "top_p": (self.top_p, 1e-9, 1.0),
+            "min_p": (self.min_p, 0.0, 1.0),
+            "repeat_penalty": (self.repeat_penalty, 1e-3, 100.0),
+            "seed": (self.seed or 0, 0, (1 << 63) - 1),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise UsageError(f"{name} is {value}", f"Choose a value from {low:g} to {high:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a run of smallchat is told from outside."""
+
+    model: str = BUILTIN
+    """A path of a GGUF file, the name of one in the models folder, or "builtin"."""
+    mem: int | None = None
+    """Memory budget in bytes; None: no limit. Written as "8G", "600M" or bytes."""
+    context: int = 4096
+    """Tokens of conversation that the model sees, at most the model's own limit."""
+    threads: int | None = None
+    """Threads that compute; None: as many as the machine has processors."""
+    kernels: str = "auto"
+    """What multiplies quantised matrices: auto, numpy or ggml."""
+    temperature: float = 0.6
+    top_k: int = 20
+    top_p: float = 0.95
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0
+    seed: int | None = None
+    system: str | None = None
+    """System prompt of new conversations; None: none."""
+    theme: str = "smallchat-dark"
+    """Colours of the app."""
+
+    def sampling(self) -> Sampling:
+        """The settings of one answer. Raises `UsageError` where one is out of range."""
+        return Sampling(self.temperature, self.top_k, self.top_p, self.min_p, self.repeat_penalty, self.seed)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes from "8G", "1.5GiB", "600M", "1073741824"; units are powers of 1024. Raises `UsageError`."""
+    match = re.fullmatch(r"\s*(\d{1,18}(?:\.\d{1,6})?)\s*([KMGT]?)(?:I?B)?\s*", str(text).upper())
+    if not match or (size := int(float(match[1]) * _UNITS[match[2]])) <= 0:
+        raise UsageError(f"{text!r} is not a size", 'Write it like "8G" or "600M"')
+    return size
+
+
+def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> Settings:
+    """Settings from every source. `flags` holds what the command line gave; None: not given.
+
+    Raises `UsageError` for an unreadable file, an unknown key or a value of the wrong kind.
+    """
+    settings = Settings()
+    for source, values in (
+        (str(paths.config_file()), _from_file(paths.config_file())),
+        ("the environment", _from_environment(environment)),
+        ("the command line", {key: value for key, value in flags.items() if value is not None}),
+    ):
+        settings = replace(settings, **{k: _checked(k, v, source) for k, v in values.items()})
+    settings.sampling()
+    return settings
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}", "Mend the file, or move it away") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {f"SMALLCHAT_{field.name.upper()}": field.name for field in fields(Settings)}
+    return {names[key]: value for key, value in environment.items() if key in names and value}
+
+
+def _checked(key: str, value: Any, source: str) -> Any:
+    """`value` in the type of the setting `key`."""
+    if key not in {field.name for field in fields(Settings)}:
+        known = ", ".join(field.name for field in fields(Settings))
+        raise UsageError(f"{source} sets {key!r}, which smallchat does not know", f"Known: {known}")
+    try:
+        if key == "mem":
+            return parse_size(value)
+        if key in {"context", "threads", "top_k", "seed"}:
+            return _integer(value, low=0 if key in {"top_k", "seed"} else 1)
+        if key in {"temperature", "top_p", "min_p", "repeat_penalty"}:
+            return float(value)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
+    if key == "kernels" and value not in KERNELS:
+        raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")
+    if not isinstance(value, str):
+        raise UsageError(f"{source} sets {key} to {value!r}, which is not text", "Put it in quotes")
+    return value
+
+
+def _integer(value: Any, low: int) -> int:
+    number = int(value)
+    if number < low or number != float(value) or number > 1 << 40:
+        raise ValueError(value)
+    return number
