@@ -1,0 +1,48 @@
+"""The interface that the decoder computes through, and the matrix it hands over."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from smallchat.kernels.quants import TensorType, dequantise
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrix:
+    """A quantised matrix W of `rows` × `cols`, row by row, wherever its bytes lie (mapped file, cache slot).
+
+    `data` is uint8 [rows, bytes of a row], contiguous.
+    """
+
+    kind: TensorType
+    rows: int
+    cols: int
+    data: npt.NDArray[np.uint8]
+
+    def take(self, ids: npt.NDArray[np.integer]) -> Floats:
+        """The rows `ids` as float32 [len(ids), cols]; only their bytes are read."""
+        return dequantise(self.kind, self.data[ids])
+
+    def slice(self, start: int, stop: int) -> Matrix:
+        """Rows `start` to `stop`, without a copy."""
+        return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
+
+
+class Kernels(Protocol):
+    """Products with quantised matrices. Not safe for use by several threads at once."""
+
+    @property
+    def name(self) -> str:
+        """What computes, truthfully: "numpy", or "ggml" with the build, as "ggml (avx2)"."""
+
+    def matmul(self, x: Floats, w: Matrix) -> Floats:
+        """x Wᵀ: float32 [n, cols] → float32 [n, rows]."""
+
+    def matmul_transposed(self, x: Floats, w: Matrix) -> Floats:
+        """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed."""

@@ -1,0 +1,144 @@
+"""The C interface of the ggml (September 2023) that the `ctransformers` wheel carries, through `ctypes`.
+
+Standard library only, because this file is also run by itself: `python ggml_abi.py LIBRARY` computes one
+small product and exits with 0 where the library works. A library built for another processor dies of an
+illegal instruction, so it is tried in a process of its own first.
+"""
+
+from __future__ import annotations
+
+import ctypes as C
+import functools
+import math
+import sys
+from typing import Any
+
+_CONTEXT_BYTES = 16 << 20  # for tensor headers only (about 400 bytes each); touched as they are made
+_GRAPH_BYTES = 8 + 3 * 4096 * 8 + 8273 * 8 + 24
+_F32 = 0
+
+
+class _InitParams(C.Structure):
+    _fields_ = (("mem_size", C.c_size_t), ("mem_buffer", C.c_void_p), ("no_alloc", C.c_bool))
+
+
+class _Tensor(C.Structure):
+    _fields_ = (
+        ("type", C.c_int),
+        ("backend", C.c_int),
+        ("n_dims", C.c_int),
+        ("ne", C.c_int64 * 4),
+        ("nb", C.c_size_t * 4),
+        ("op", C.c_int),
+        ("op_params", C.c_int32 * 8),
+        ("is_param", C.c_bool),
+        ("grad", C.c_void_p),
+        ("src", C.c_void_p * 6),
+        ("perf_runs", C.c_int),
+        ("perf_cycles", C.c_int64),
+        ("perf_time_us", C.c_int64),
+        ("data", C.c_void_p),
+        ("name", C.c_char * 64),
+        ("extra", C.c_void_p),
+        ("padding", C.c_char * 4),
+    )
+
+
+class _Plan(C.Structure):
+    _fields_ = (
+        ("work_size", C.c_size_t),
+        ("work_data", C.c_void_p),
+        ("n_threads", C.c_int),
+        ("n_tasks", C.c_int * 4096),
+        ("abort_callback", C.c_void_p),
+        ("abort_callback_data", C.c_void_p),
+    )
+
+
+class Library:
+    """A loaded ggml. Raises `OSError` or `AttributeError` where the file is not that library."""
+
+    def __init__(self, path: str) -> None:
+        handle = C.CDLL(path)
+        pointer = C.POINTER(_Tensor)
+
+        def function(name: str, result: Any, *arguments: Any) -> Any:
+            found = getattr(handle, name)
+            found.restype, found.argtypes = result, arguments
+            return found
+
+        self.new_tensor_2d = function(
+            "ggml_new_tensor_2d", pointer, C.c_void_p, C.c_int, C.c_int64, C.c_int64
+        )
+        self.mul_mat = function("ggml_mul_mat", pointer, C.c_void_p, pointer, pointer)
+        self.build = function("ggml_build_forward_expand", None, C.c_void_p, pointer)
+        self.plan = function("ggml_graph_plan", _Plan, C.c_void_p, C.c_int)
+        self.compute = function("ggml_graph_compute", None, C.c_void_p, C.c_void_p)
+        init = function("ggml_init", C.c_void_p, _InitParams)
+        # One context for all: the library allows 64 a process. Making it also fills the half-precision tables.
+        self.context = init(_InitParams(_CONTEXT_BYTES, None, True))
+        if not self.context:
+            raise OSError("ggml_init gave no context")
+
+
+class Product:
+    """y = x Wᵀ for any matrix of one type and shape: the addresses are patched in at each call."""
+
+    def __init__(self, library: Library, kind: int, rows: int, cols: int, threads: int) -> None:
+        self._library, self._threads = library, threads
+        weights = library.new_tensor_2d(library.context, kind, cols, rows)
+        inputs = library.new_tensor_2d(library.context, _F32, cols, 1)
+        output = library.mul_mat(library.context, weights, inputs)
+        self._weights, self._inputs, self._output = weights.contents, inputs.contents, output.contents
+        for tensor in (self._weights, self._inputs, self._output):
+            tensor.data = 1  # not null: the library takes a null for "not placed yet"
+        self._graph = C.create_string_buffer(_GRAPH_BYTES)
+        self._graph_address = C.addressof(self._graph)
+        library.build(self._graph_address, output)
+        self._columns, self._capacity = 1, 0
+
+    def __call__(self, weights: int, inputs: int, output: int, columns: int) -> None:
+        """Addresses of W (quantised rows), x (float32 [columns, cols]) and y (float32 [columns, rows])."""
+        if columns != self._columns or not self._capacity:
+            self._resize(columns)
+        self._weights.data, self._inputs.data, self._output.data = weights, inputs, output
+        self._library.compute(self._graph_address, self._plan_address)
+
+    def _resize(self, columns: int) -> None:
+        for tensor in (self._inputs, self._output):
+            tensor.ne[1] = columns
+            tensor.nb[2] = tensor.nb[3] = tensor.nb[1] * columns
+        self._columns = columns
+        if columns > self._capacity:
+            self._plan = self._library.plan(self._graph_address, self._threads)
+            self._work = C.create_string_buffer(self._plan.work_size + 64)
+            self._plan.work_data = C.addressof(self._work)
+            self._plan_address = C.addressof(self._plan)
+            self._capacity = columns
+
+
+@functools.cache
+def load(path: str) -> Library:
+    """The library at `path`, loaded once a process."""
+    return Library(path)
+
+
+def self_test(path: str) -> bool:
+    """Whether the library at `path` gives a small Q4_0 product right, on one thread and on two."""
+    library = load(path)
+    rows, cols = 3, 64
+    # Every block: scale 0.5 (half precision 0x3800), low halves 9, high halves 6 → weights 0.5 and −1
+    weights = C.create_string_buffer((b"\x00\x38" + b"\x69" * 16) * (rows * cols // 32))
+    inputs = (C.c_float * (2 * cols))(*([1.0] * cols + [-2.0] * cols))
+    for threads in (1, 2):
+        output = (C.c_float * (2 * rows))()
+        product = Product(library, 2, rows, cols, threads)
+        product(C.addressof(weights), C.addressof(inputs), C.addressof(output), 2)
+        expected = [-0.25 * cols] * rows + [0.5 * cols] * rows
+        if not all(math.isclose(a, b, rel_tol=0.01) for a, b in zip(output, expected, strict=True)):
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(0 if self_test(sys.argv[1]) else 1)
