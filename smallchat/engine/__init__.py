@@ -9,7 +9,7 @@ __all__ = ["Engine"]
 
 
 def __getattr__(name: str) -> Any:
-    # The screen imports the events and the client below this package; it must not pay for NumPy and the decoder.
+    # The screen imports the events and the client of this package; it must not pay for NumPy and the decoder.
     if name == "Engine":
         from smallchat.engine.engine import Engine
 

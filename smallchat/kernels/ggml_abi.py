@@ -7,7 +7,7 @@ illegal instruction, so it is tried in a process of its own first.
 
 from __future__ import annotations
 
-import ctypes as C
+import ctypes as ct
 import functools
 import math
 import sys
@@ -18,40 +18,40 @@ _GRAPH_BYTES = 8 + 3 * 4096 * 8 + 8273 * 8 + 24
 _F32 = 0
 
 
-class _InitParams(C.Structure):
-    _fields_ = (("mem_size", C.c_size_t), ("mem_buffer", C.c_void_p), ("no_alloc", C.c_bool))
+class _InitParams(ct.Structure):
+    _fields_ = (("mem_size", ct.c_size_t), ("mem_buffer", ct.c_void_p), ("no_alloc", ct.c_bool))
 
 
-class _Tensor(C.Structure):
+class _Tensor(ct.Structure):
     _fields_ = (
-        ("type", C.c_int),
-        ("backend", C.c_int),
-        ("n_dims", C.c_int),
-        ("ne", C.c_int64 * 4),
-        ("nb", C.c_size_t * 4),
-        ("op", C.c_int),
-        ("op_params", C.c_int32 * 8),
-        ("is_param", C.c_bool),
-        ("grad", C.c_void_p),
-        ("src", C.c_void_p * 6),
-        ("perf_runs", C.c_int),
-        ("perf_cycles", C.c_int64),
-        ("perf_time_us", C.c_int64),
-        ("data", C.c_void_p),
-        ("name", C.c_char * 64),
-        ("extra", C.c_void_p),
-        ("padding", C.c_char * 4),
+        ("type", ct.c_int),
+        ("backend", ct.c_int),
+        ("n_dims", ct.c_int),
+        ("ne", ct.c_int64 * 4),
+        ("nb", ct.c_size_t * 4),
+        ("op", ct.c_int),
+        ("op_params", ct.c_int32 * 8),
+        ("is_param", ct.c_bool),
+        ("grad", ct.c_void_p),
+        ("src", ct.c_void_p * 6),
+        ("perf_runs", ct.c_int),
+        ("perf_cycles", ct.c_int64),
+        ("perf_time_us", ct.c_int64),
+        ("data", ct.c_void_p),
+        ("name", ct.c_char * 64),
+        ("extra", ct.c_void_p),
+        ("padding", ct.c_char * 4),
     )
 
 
-class _Plan(C.Structure):
+class _Plan(ct.Structure):
     _fields_ = (
-        ("work_size", C.c_size_t),
-        ("work_data", C.c_void_p),
-        ("n_threads", C.c_int),
-        ("n_tasks", C.c_int * 4096),
-        ("abort_callback", C.c_void_p),
-        ("abort_callback_data", C.c_void_p),
+        ("work_size", ct.c_size_t),
+        ("work_data", ct.c_void_p),
+        ("n_threads", ct.c_int),
+        ("n_tasks", ct.c_int * 4096),
+        ("abort_callback", ct.c_void_p),
+        ("abort_callback_data", ct.c_void_p),
     )
 
 
@@ -59,8 +59,8 @@ class Library:
     """A loaded ggml. Raises `OSError` or `AttributeError` where the file is not that library."""
 
     def __init__(self, path: str) -> None:
-        handle = C.CDLL(path)
-        pointer = C.POINTER(_Tensor)
+        handle = ct.CDLL(path)
+        pointer = ct.POINTER(_Tensor)
 
         def function(name: str, result: Any, *arguments: Any) -> Any:
             found = getattr(handle, name)
@@ -68,14 +68,14 @@ class Library:
             return found
 
         self.new_tensor_2d = function(
-            "ggml_new_tensor_2d", pointer, C.c_void_p, C.c_int, C.c_int64, C.c_int64
+            "ggml_new_tensor_2d", pointer, ct.c_void_p, ct.c_int, ct.c_int64, ct.c_int64
         )
-        self.mul_mat = function("ggml_mul_mat", pointer, C.c_void_p, pointer, pointer)
-        self.build = function("ggml_build_forward_expand", None, C.c_void_p, pointer)
-        self.plan = function("ggml_graph_plan", _Plan, C.c_void_p, C.c_int)
-        self.compute = function("ggml_graph_compute", None, C.c_void_p, C.c_void_p)
-        init = function("ggml_init", C.c_void_p, _InitParams)
-        # One context for all: the library allows 64 a process. Making it also fills the half-precision tables.
+        self.mul_mat = function("ggml_mul_mat", pointer, ct.c_void_p, pointer, pointer)
+        self.build = function("ggml_build_forward_expand", None, ct.c_void_p, pointer)
+        self.plan = function("ggml_graph_plan", _Plan, ct.c_void_p, ct.c_int)
+        self.compute = function("ggml_graph_compute", None, ct.c_void_p, ct.c_void_p)
+        init = function("ggml_init", ct.c_void_p, _InitParams)
+        # One context for all: the library allows 64 a process. The first also fills the half-precision tables.
         self.context = init(_InitParams(_CONTEXT_BYTES, None, True))
         if not self.context:
             raise OSError("ggml_init gave no context")
@@ -92,8 +92,8 @@ class Product:
         self._weights, self._inputs, self._output = weights.contents, inputs.contents, output.contents
         for tensor in (self._weights, self._inputs, self._output):
             tensor.data = 1  # not null: the library takes a null for "not placed yet"
-        self._graph = C.create_string_buffer(_GRAPH_BYTES)
-        self._graph_address = C.addressof(self._graph)
+        self._graph = ct.create_string_buffer(_GRAPH_BYTES)
+        self._graph_address = ct.addressof(self._graph)
         library.build(self._graph_address, output)
         self._columns, self._capacity = 1, 0
 
@@ -111,9 +111,9 @@ class Product:
         self._columns = columns
         if columns > self._capacity:
             self._plan = self._library.plan(self._graph_address, self._threads)
-            self._work = C.create_string_buffer(self._plan.work_size + 64)
-            self._plan.work_data = C.addressof(self._work)
-            self._plan_address = C.addressof(self._plan)
+            self._work = ct.create_string_buffer(self._plan.work_size + 64)
+            self._plan.work_data = ct.addressof(self._work)
+            self._plan_address = ct.addressof(self._plan)
             self._capacity = columns
 
 
@@ -128,12 +128,12 @@ def self_test(path: str) -> bool:
     library = load(path)
     rows, cols = 3, 64
     # Every block: scale 0.5 (half precision 0x3800), low halves 9, high halves 6 → weights 0.5 and −1
-    weights = C.create_string_buffer((b"\x00\x38" + b"\x69" * 16) * (rows * cols // 32))
-    inputs = (C.c_float * (2 * cols))(*([1.0] * cols + [-2.0] * cols))
+    weights = ct.create_string_buffer((b"\x00\x38" + b"\x69" * 16) * (rows * cols // 32))
+    inputs = (ct.c_float * (2 * cols))(*([1.0] * cols + [-2.0] * cols))
     for threads in (1, 2):
-        output = (C.c_float * (2 * rows))()
+        output = (ct.c_float * (2 * rows))()
         product = Product(library, 2, rows, cols, threads)
-        product(C.addressof(weights), C.addressof(inputs), C.addressof(output), 2)
+        product(ct.addressof(weights), ct.addressof(inputs), ct.addressof(output), 2)
         expected = [-0.25 * cols] * rows + [0.5 * cols] * rows
         if not all(math.isclose(a, b, rel_tol=0.01) for a, b in zip(output, expected, strict=True)):
             return False

@@ -24,7 +24,7 @@ class Sampler:
     """Draws tokens for one answer. Same settings, seed and logits: same tokens."""
 
     def __init__(self, sampling: Sampling, banned: npt.NDArray[np.bool_]) -> None:
-        """`banned` is bool [vocabulary]: ids that are never drawn (fillers). Without a seed, one is made up."""
+        """`banned` is bool [vocabulary]: ids that are never drawn (fillers). No seed: one is made up."""
         self.sampling = (
             sampling if sampling.seed is not None else replace(sampling, seed=secrets.randbelow(1 << 31))
         )

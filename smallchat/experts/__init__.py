@@ -1,0 +1,1 @@
+"""The memory budget: which experts are in memory, and how the others get there."""

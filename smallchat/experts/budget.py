@@ -1,0 +1,45 @@
+"""How a memory budget is shared out: what must be there, and how many experts fit beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smallchat.errors import BudgetError
+from smallchat.experts.layout import ExpertLayout
+
+PROGRAM_BYTES = 300 << 20
+"""What both processes of smallchat take beside the model: Python, NumPy, the tokenizer, the screen (measured
+with the real vocabulary: 170 MB for the decoder's process without weights, 90 MB for the screen's)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryPlan:
+    """Bytes by use. `slots` is None where all experts fit and the mapped file serves them."""
+
+    weights: int
+    kv: int
+    slots: int | None
+
+
+def plan(budget: int | None, weights: int, kv: int, layout: ExpertLayout) -> MemoryPlan:
+    """Share out `budget` bytes: dense weights, a full KV cache, the program, and the rest for experts.
+
+    Raises `BudgetError` that names the smallest budget that works; nothing has been read by then.
+    """
+    if budget is None:
+        return MemoryPlan(weights, kv, None)
+    needed = weights + kv + PROGRAM_BYTES
+    smallest = needed + layout.layers * layout.largest_expert
+    if budget < smallest:
+        raise BudgetError(
+            f"A memory budget of {_mib(budget)} is too small for this model with this context",
+            f"The smallest that works is {_mib(smallest)}: use --mem {_mib(smallest)[:-2]} or a smaller --context",
+        )
+    room = budget - needed
+    if room >= layout.total_bytes:
+        return MemoryPlan(weights, kv, None)
+    return MemoryPlan(weights, kv, room // layout.largest_expert)
+
+
+def _mib(size: int) -> str:
+    return f"{-(-size // (1 << 20))}MiB"

@@ -1,0 +1,91 @@
+"""Experts without a budget of their own: the mapped file, paged by the operating system."""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from smallchat.experts.layout import ExpertLayout
+
+Bytes = npt.NDArray[np.uint8]
+
+_LAYERS_A_LOOK = 8
+
+
+class MappedExperts:
+    """Views of the mapped file; which experts are in memory is asked from the system (`mincore`)."""
+
+    hit_rate: float | None = None
+    """Unknown: the system does the reading."""
+
+    def __init__(self, data: Bytes, layout: ExpertLayout) -> None:
+        """`data` is the whole file, uint8 [file size], mapped."""
+        self._data, self._layout = data, layout
+        self._resident = np.zeros((layout.layers, layout.experts), bool)
+        self._next_layer = 0
+        self._pages = _PageTable(data)
+
+    def expect(self, layer: int, experts: Sequence[int]) -> None:
+        """Nothing to prepare."""
+
+    def fetch(self, layer: int, expert: int) -> tuple[Bytes, Bytes, Bytes]:
+        """Bytes of gate, up and down, uint8; valid while the file is mapped."""
+        self._resident[layer, expert] = True
+        gate, up, down = (
+            self._data[offset : offset + size] for offset, size in self._layout.ranges(layer, expert)
+        )
+        return gate, up, down
+
+    def resident(self, all_layers: bool = False) -> npt.NDArray[np.bool_]:
+        """bool [layers, experts]: wholly in memory.
+
+        The system is asked for a few layers a call, round and round, because asking takes time; used experts
+        are known at once.
+        """
+        count = self._layout.layers if all_layers else min(_LAYERS_A_LOOK, self._layout.layers)
+        for step in range(count):
+            layer = (self._next_layer + step) % self._layout.layers
+            for expert in range(self._layout.experts):
+                seen = [self._pages.resident(*part) for part in self._layout.ranges(layer, expert)]
+                if None not in seen:
+                    self._resident[layer, expert] = all(seen)
+        self._next_layer = (self._next_layer + count) % self._layout.layers
+        return self._resident
+
+    def resident_bytes(self) -> int:
+        """Bytes of the experts last seen in memory."""
+        counts = self._resident.sum(axis=1)
+        return int(sum(n * self._layout.expert_bytes(layer) for layer, n in enumerate(counts)))
+
+    def close(self) -> None:
+        """Let go of the mapping."""
+        del self._data, self._pages
+
+
+class _PageTable:
+    """Asks `mincore` which pages of a mapping are in memory; knows nothing where the system has no such call."""
+
+    def __init__(self, data: Bytes) -> None:
+        self._start = data.ctypes.data
+        self._ask = None
+        if sys.platform != "win32":
+            library = ctypes.CDLL(None, use_errno=True)
+            self._ask = library.mincore
+            self._ask.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_void_p)
+
+    def resident(self, offset: int, size: int) -> bool | None:
+        """Whether all of these bytes are in memory; None: not known."""
+        if self._ask is None:
+            return None
+        page = mmap.PAGESIZE
+        first = (self._start + offset) // page * page
+        pages = -(-(self._start + offset + size - first) // page)
+        answer = np.empty(pages, np.uint8)
+        if self._ask(first, pages * page, answer.ctypes.data) != 0:
+            return None
+        return bool((answer & 1).all())

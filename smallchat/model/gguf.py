@@ -1,0 +1,233 @@
+"""Reads GGUF: metadata and where each tensor lies, without touching the weights.
+
+The file is not trusted: every count, length and range is held against the file's size before anything is
+taken. A walk with `struct` over the mapped file, because the real vocabulary (300,000 strings) must open
+well under a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import math
+import mmap
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smallchat.errors import ModelError
+from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
+
+DAMAGED = "The file is damaged or cut short: fetch or copy it again"
+
+MAX_ENTRIES = 1 << 16
+"""Metadata keys, and tensors, of one file at the most; the 21B has 41 and 523."""
+MAX_ARRAY = 1 << 24
+"""Elements of one metadata array at the most; the real vocabulary has 151,936."""
+
+_SCALARS = {
+    0: "<B",
+    1: "<b",
+    2: "<H",
+    3: "<h",
+    4: "<I",
+    5: "<i",
+    6: "<f",
+    7: "<?",
+    10: "<Q",
+    11: "<q",
+    12: "<d",
+}
+_STRING, _ARRAY = 8, 9
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """Where one tensor lies: `shape` in NumPy's order (rows first), `offset` from the file's start."""
+
+    name: str
+    kind: TensorType
+    shape: tuple[int, ...]
+    offset: int
+    size: int
+    """Bytes."""
+
+
+class GgufFile:
+    """An open GGUF: `metadata`, `tensors`, and their bytes as views of the mapped file."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises `ModelError` for anything that is not a sound GGUF of version 2 or 3."""
+        self.path = Path(path)
+        self._map = _map_file(self.path)
+        try:
+            self.metadata, self.tensors, self.alignment = _Parser(self.path, self._map).parse()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole file."""
+        return len(self._map)
+
+    def bytes_of(self, tensor: TensorInfo) -> npt.NDArray[np.uint8]:
+        """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
+        return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
+
+    def close(self) -> None:
+        """Give the mapping back; views of it must be gone."""
+        try:
+            self._map.close()
+        except BufferError:
+            gc.collect()
+            with contextlib.suppress(BufferError):  # a view lives on: it keeps the mapping until it goes
+                self._map.close()
+
+
+def _map_file(path: Path) -> mmap.mmap:
+    try:
+        with path.open("rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise ModelError(f"There is no file {path}", "Check the path given to --model") from None
+    except IsADirectoryError:
+        raise ModelError(f"{path} is a folder, not a model file", "Give the path of a .gguf file") from None
+    except ValueError:
+        raise ModelError(f"{path} is empty", "Fetch or copy it again") from None
+    except OSError as error:
+        if path.is_dir():
+            raise ModelError(
+                f"{path} is a folder, not a model file", "Give the path of a .gguf file"
+            ) from None
+        raise ModelError(f"{path} cannot be read: {error.strerror}", "Check its permissions") from None
+
+
+class _Parser:
+    """One walk over the header. `at` is the position; nothing before it is read twice."""
+
+    def __init__(self, path: Path, data: mmap.mmap) -> None:
+        self.path, self.data, self.at = path, data, 0
+
+    def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo], int]:
+        if self.data[:4] != b"GGUF":
+            raise ModelError(f"{self.path} is not a GGUF file", "Give the path of a SmallThinker .gguf file")
+        try:
+            return self._parse()
+        except struct.error:
+            raise self.damaged("it ends in the middle of its header") from None
+        except UnicodeDecodeError:
+            raise self.damaged("a name in it is not text") from None
+
+    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo], int]:
+        self.at = 4
+        version = self.u32()
+        if version not in (2, 3):
+            swapped = version in (2 << 24, 3 << 24)
+            kind = "written for big-endian machines" if swapped else f"GGUF version {version}"
+            cure = "Convert it to GGUF version 3 (little-endian), or fetch one"
+            raise ModelError(f"{self.path} is {kind}, which smallchat does not read", cure)
+        tensor_count, entry_count = self.u64(), self.u64()
+        for what, count in (("tensors", tensor_count), ("metadata entries", entry_count)):
+            if count > MAX_ENTRIES:
+                raise self.damaged(f"it claims {count} {what}")
+
+        metadata: dict[str, Any] = {}
+        for _ in range(entry_count):
+            key = self.string()
+            if key in metadata:
+                raise self.damaged(f"{key!r} stands in it twice")
+            metadata[key] = self.value(self.u32())
+
+        alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
+            raise self.damaged(f"its alignment is {alignment!r}")
+        headers = [self.tensor_header() for _ in range(tensor_count)]
+        start = -(-self.at // alignment) * alignment
+        tensors: dict[str, TensorInfo] = {}
+        for header in headers:
+            tensor = self.placed(*header, start)
+            if tensor.name in tensors:
+                raise self.damaged(f"the tensor {tensor.name!r} stands in it twice")
+            tensors[tensor.name] = tensor
+        return metadata, tensors, alignment
+
+    def tensor_header(self) -> tuple[str, int, tuple[int, ...], int]:
+        name, dimensions = self.string(), self.u32()
+        if not 1 <= dimensions <= 4:
+            raise self.damaged(f"the tensor {name!r} has {dimensions} dimensions")
+        shape = tuple(self.u64() for _ in range(dimensions))[::-1]
+        return name, self.u32(), shape, self.u64()
+
+    def placed(self, name: str, number: int, shape: tuple[int, ...], offset: int, start: int) -> TensorInfo:
+        try:
+            kind = TensorType(number)
+        except ValueError:
+            what = f"{self.path}: the tensor {name!r} is of type {number}, which smallchat does not read"
+            raise ModelError(what, f"Known types: {', '.join(known.name for known in LAYOUTS)}") from None
+        if not all(shape):
+            raise self.damaged(f"the tensor {name!r} is empty")
+        try:
+            size = math.prod(shape[:-1]) * row_bytes(kind, shape[-1])
+        except ValueError as error:
+            raise self.damaged(f"the tensor {name!r}: {error}") from None
+        if start + offset + size > len(self.data):
+            raise self.damaged(f"the tensor {name!r} would end at byte {start + offset + size}, past its end")
+        return TensorInfo(name, kind, shape, start + offset, size)
+
+    def value(self, kind: int) -> Any:
+        if kind == _STRING:
+            return self.string()
+        if kind == _ARRAY:
+            return self.array(self.u32(), self.u64())
+        return self.scalar(kind)
+
+    def array(self, kind: int, count: int) -> list[Any]:
+        smallest = 8 if kind == _STRING else struct.calcsize(self.format(kind))
+        if count > MAX_ARRAY or count * smallest > len(self.data) - self.at:
+            raise self.damaged(f"it claims a list of {count} elements")
+        if kind == _STRING:
+            read = self.string
+            return [read() for _ in range(count)]
+        layout = self.format(kind)
+        values = np.frombuffer(self.data[self.at : self.at + count * smallest], layout.replace("<?", "?"))
+        self.at += count * smallest
+        listed: list[Any] = values.tolist()
+        return listed
+
+    def format(self, kind: int) -> str:
+        if kind not in _SCALARS:
+            raise self.damaged(f"a metadata value is of the unknown type {kind}")
+        return _SCALARS[kind]
+
+    def scalar(self, kind: int) -> Any:
+        layout = self.format(kind)
+        (value,) = struct.unpack_from(layout, self.data, self.at)
+        self.at += struct.calcsize(layout)
+        return value
+
+    def u32(self) -> int:
+        (value,) = _U32.unpack_from(self.data, self.at)
+        self.at += 4
+        return int(value)
+
+    def u64(self) -> int:
+        (value,) = _U64.unpack_from(self.data, self.at)
+        self.at += 8
+        return int(value)
+
+    def string(self) -> str:
+        start = self.at + 8
+        (length,) = _U64.unpack_from(self.data, self.at)
+        if length > len(self.data) - start:
+            raise self.damaged(f"it claims a text of {length} bytes")
+        self.at = start + length
+        return self.data[start : self.at].decode("utf-8")
+
+    def damaged(self, what: str) -> ModelError:
+        return ModelError(f"{self.path} cannot be used: {what}", DAMAGED)
