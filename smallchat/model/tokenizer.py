@@ -29,6 +29,8 @@ END_OF_TURN = ("<|im_end|>", "<|endoftext|>", "<|fim_pad|>", "<|repo_name|>", "<
 """Control tokens that end an answer, besides those that the metadata names."""
 
 _NORMAL, _CONTROL, _USER_DEFINED, _UNUSED = 1, 3, 4, 5
+_FILLER = re.compile(r"\[PAD\d+\]")
+"""Text of the tokens that fill the vocabulary up; some converters call them user-defined, not unused."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -46,11 +48,13 @@ class Tokenizer:
             raise self._wrong(
                 f"its tokenizer is {str(metadata.get('tokenizer.ggml.model'))[:40]!r}, not gpt2"
             )
-        if metadata.get("tokenizer.ggml.pre", "qwen2") not in {"qwen2", "default"}:
+        if metadata.get("tokenizer.ggml.pre", "qwen2") not in ("qwen2", "default"):
             raise self._wrong(f"its pre-tokenizer is {str(metadata['tokenizer.ggml.pre'])[:40]!r}, not qwen2")
         if len(tokens) != size or not isinstance(types, list) or len(types) != size:
             raise self._wrong(f"it names {len(tokens)} tokens, but embeds {size}")
 
+        fills = [_FILLER.fullmatch(token) is not None for token in tokens]
+        types = [_UNUSED if fills[index] else kind for index, kind in enumerate(types)]
         self.size = size
         self._tokens = tokens
         self._is_text = [kind not in (_CONTROL, _USER_DEFINED, _UNUSED) for kind in types]
