@@ -1,8 +1,7 @@
 """Small GGUF files made up on the spot, with the float64 weights that they hold.
 
-`Recipe` says what a file is like; `write` makes it; `model` makes each recipe once a session. `scripted` makes
-a model whose logits are a table of one's own. `Raw` takes a file apart, so that a test can put it together
-wrongly.
+`Recipe` says what a file is like, `write` makes it, `model` makes each one once a process. `scripted` makes a
+model whose logits are a table of its own. `Raw` takes a file apart, to be put together wrongly.
 """
 
 from __future__ import annotations
@@ -93,12 +92,15 @@ def vocabulary(size: int = 320, filler_kind: int = 5) -> Vocabulary:
     merges: list[str] = []
     for text in MERGED:
         parts = [letters[b] for b in text.encode()]
-        while len(parts) > 1:  # join from the left with the longest piece known, as BPE then will
-            joined = parts[0] + parts[1]
-            if joined not in tokens:
-                merges.append(f"{parts[0]} {parts[1]}")
-                tokens.append(joined)
-            parts[:2] = [joined]
+        for merge in merges:  # what BPE makes of it so far
+            left, right = merge.split(" ")
+            while (left, right) in (pairs := list(itertools.pairwise(parts))):
+                at = pairs.index((left, right))
+                parts[at : at + 2] = [left + right]
+        while len(parts) > 1:
+            merges.append(f"{parts[0]} {parts[1]}")
+            parts[:2] = [parts[0] + parts[1]]
+            tokens.append(parts[0])
     kinds = [1] * len(tokens) + [3] * len(SPECIAL)
     tokens += list(SPECIAL)
     if len(tokens) > size:
