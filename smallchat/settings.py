@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -19,6 +20,9 @@ from smallchat.errors import ExitCode, SmallchatError
 
 KERNELS = ("auto", "numpy", "ggml")
 BUILTIN = "builtin"
+
+DEFAULT_CONTEXT = 4096
+"""Tokens of context where none are asked for; a model made for fewer gets its own."""
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -58,6 +62,10 @@ class Sampling:
             if not low <= value <= high:
                 raise UsageError(f"{name} is {value}", f"Choose a value from {low:g} to {high:g}")
 
+    def seeded(self) -> Sampling:
+        """The same settings with a seed: this one's, or a new one below 2**31."""
+        return self if self.seed is not None else replace(self, seed=secrets.randbelow(1 << 31))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -67,7 +75,7 @@ class Settings:
     """A path of a GGUF file, the name of one in the models folder, or "builtin"."""
     mem: int | None = None
     """Memory budget in bytes; None: no limit. Written as "8G", "600M" or bytes."""
-    context: int = 4096
+    context: int = DEFAULT_CONTEXT
     """Tokens of conversation that the model sees, at most the model's own limit."""
     threads: int | None = None
     """Threads that compute; None: as many as the machine has processors."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
-from smallchat.settings import Sampling
+from smallchat.settings import DEFAULT_CONTEXT, Sampling
 
 LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
@@ -41,7 +41,7 @@ class LoadOptions:
     mem: int | None = None
     kernels: str = "auto"
     threads: int | None = None
-    context: int = 4096
+    context: int = DEFAULT_CONTEXT
     demo: bool = False
 
 

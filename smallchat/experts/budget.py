@@ -33,7 +33,7 @@ def plan(budget: int | None, weights: int, kv: int, layout: ExpertLayout) -> Mem
     if budget < smallest:
         raise BudgetError(
             f"A memory budget of {_mib(budget)} is too small for this model with this context",
-            f"The smallest that works is {_mib(smallest)}: use --mem {_mib(smallest)[:-2]} or a smaller --context",
+            f"The smallest that works is --mem {_mib(smallest)[:-2]}; a smaller --context needs less",
         )
     room = budget - needed
     if room >= layout.total_bytes:

@@ -47,7 +47,7 @@ class CachedExperts:
                 self._held[layer].move_to_end(expert)
 
     def fetch(self, layer: int, expert: int) -> tuple[Bytes, Bytes, Bytes]:
-        """Bytes of gate, up and down, uint8; valid until the next call. Raises `EngineError` on a failed read."""
+        """Bytes of gate, up and down, uint8; valid until the next call. A failed read: `EngineError`."""
         held = self._held[layer]
         self._uses += 1
         slot = held.get(expert)

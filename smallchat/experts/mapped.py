@@ -68,7 +68,7 @@ class MappedExperts:
 
 
 class _PageTable:
-    """Asks `mincore` which pages of a mapping are in memory; knows nothing where the system has no such call."""
+    """Asks `mincore` which pages of a mapping are in memory; knows nothing where there is no such call."""
 
     def __init__(self, data: Bytes) -> None:
         self._start = data.ctypes.data

@@ -1,4 +1,4 @@
-"""Reads whole experts from the model file into memory of our own, past the page cache where that is possible."""
+"""Reads whole experts from the model file into memory of our own, leaving no copy in the page cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ExpertStore:
 
     def read(self, part: Range, into: Bytes) -> None:
         """Fill `into`, uint8 [part.size], with that range of the file."""
-        view, done = memoryview(into), 0
+        view, done = memoryview(into.data), 0
         try:
             self._file.seek(part.offset)
             while done < part.size:
@@ -41,7 +41,7 @@ class ExpertStore:
                 "Check the disk, then load the model again",
             ) from None
         if hasattr(os, "posix_fadvise"):
-            # The bytes are held in a slot now: a second copy in the page cache would count against the budget.
+            # The bytes are in a slot now: a second copy in the page cache would count against the budget.
             os.posix_fadvise(self._file.fileno(), part.offset, part.size, os.POSIX_FADV_DONTNEED)
         self.bytes_read += part.size
 

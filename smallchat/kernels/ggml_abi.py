@@ -75,7 +75,7 @@ class Library:
         self.plan = function("ggml_graph_plan", _Plan, ct.c_void_p, ct.c_int)
         self.compute = function("ggml_graph_compute", None, ct.c_void_p, ct.c_void_p)
         init = function("ggml_init", ct.c_void_p, _InitParams)
-        # One context for all: the library allows 64 a process. The first also fills the half-precision tables.
+        # One context for all: the library allows 64. The first also fills the half-precision tables.
         self.context = init(_InitParams(_CONTEXT_BYTES, None, True))
         if not self.context:
             raise OSError("ggml_init gave no context")

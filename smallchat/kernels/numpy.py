@@ -25,7 +25,7 @@ class NumpyKernels:
         return out
 
     def matmul_transposed(self, x: Floats, w: Matrix) -> Floats:
-        """See `Kernels.matmul_transposed`. Rows that all of x weighs with zero are not read: ReLU makes many."""
+        """See `Kernels.matmul_transposed`. Rows that x weighs with zero are not read: ReLU makes many."""
         out = np.zeros((len(x), w.cols), np.float32)
         active = np.flatnonzero(x.any(axis=0))
         step = max(1, BLOCK_WEIGHTS // w.cols)

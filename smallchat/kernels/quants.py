@@ -99,7 +99,8 @@ def _nibbles(raw: Bytes) -> Bytes:
 
 def _fifth_bits(raw: Bytes) -> Bytes:
     """uint8 [n, 4] → [n, 32] of 0 or 16: the high bits of 5-bit weights, one a bit, lowest first."""
-    return np.unpackbits(raw, axis=1, bitorder="little") << 4
+    bits: Bytes = np.unpackbits(raw, axis=1, bitorder="little") << np.uint8(4)
+    return bits
 
 
 def _q4_0(blocks: Bytes) -> Floats:
@@ -139,7 +140,8 @@ def _q8_0(blocks: Bytes) -> Floats:
 def _two_bits(raw: Bytes) -> Bytes:
     """uint8 [n, 64] → [n, 2, 4, 32]: in each half, four layers of two bits, lowest first."""
     shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
-    return (raw.reshape(-1, 2, 1, 32) >> shifts) & 3
+    pairs: Bytes = (raw.reshape(-1, 2, 1, 32) >> shifts) & np.uint8(3)
+    return pairs
 
 
 def _q2_k(blocks: Bytes) -> Floats:
@@ -190,9 +192,9 @@ def _q4_k(blocks: Bytes) -> Floats:
 
 
 def _q5_k(blocks: Bytes) -> Floats:
-    fifth = (blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None]) & 1  # [n, group, 32]
+    fifth: Bytes = (blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(1)  # [n, 8, 32]
     low = _nibbles(blocks[:, 48:176].reshape(-1, 32)).reshape(-1, 8, 32)
-    return _k_groups(blocks, low | (fifth << 4))
+    return _k_groups(blocks, low | (fifth << np.uint8(4)))
 
 
 def _q6_k(blocks: Bytes) -> Floats:

@@ -54,7 +54,8 @@ def attend(q: Floats, k: Floats, v: Floats, start: int, cache: LayerCache) -> Fl
         first_seen = 0 if cache.window is None or t < cache.window else t - cache.window
         scores = np.matmul(q[:, 0], keys[:, first_seen:].transpose(0, 2, 1))  # [KV, group, t]
         _softmax(scores)
-        return np.matmul(scores, values[:, first_seen:]).reshape(1, heads * size)
+        mixed: Floats = np.matmul(scores, values[:, first_seen:])
+        return mixed.reshape(1, heads * size)
 
     out = np.empty((n, kv_heads, group, size), np.float32)
     step = max(1, SCORES // (group * t))

@@ -63,7 +63,7 @@ class Decoder:
         positions = np.arange(start, start + len(ids))
         rotation = Rotation.at(positions, config.rope_size, config.rope_base)
         cache.wrote(start + len(ids))
-        x = self.weights.embedding.take(ids)  # [n, d]
+        x: Floats = self.weights.embedding.take(ids)  # [n, d]
         for index, layer in enumerate(self.weights.layers):
             chosen = route(x, layer.router, config.experts_used, config.gating)
             if on_layer is not None:
@@ -72,9 +72,9 @@ class Decoder:
             self.experts.expect(index, needed)
             normed = self.norm(x, layer.attention_norm)
             turn = rotation if config.rotary[index] else None
-            x = x + self.attention(normed, layer, start, turn, cache.layers[index])
+            x += self.attention(normed, layer, start, turn, cache.layers[index])
             normed = self.norm(x, layer.feed_forward_norm)
-            x = x + self.feed_forward(normed, index, layer, chosen, needed)
+            x += self.feed_forward(normed, index, layer, chosen, needed)
         cache.length = start + len(ids)
         last = x if every else x[-1:]
         return self.kernels.matmul(self.norm(last, self.weights.output_norm), self.weights.head)

@@ -80,6 +80,10 @@ class GgufFile:
         """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
 
+    def whole(self) -> npt.NDArray[np.uint8]:
+        """The whole file, uint8 [size]: a read-only view, read from disk when it is first used."""
+        return np.frombuffer(self._map, np.uint8)
+
     def close(self) -> None:
         """Give the mapping back; views of it must be gone."""
         try:

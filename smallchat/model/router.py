@@ -29,4 +29,5 @@ def route(x: Floats, router: Floats, used: int, gating: Gating) -> Route:
     experts = np.argsort(-logits, axis=1, kind="stable")[:, :used]
     chosen = np.take_along_axis(logits, experts, axis=1)
     weights = 1 / (1 + np.exp(-chosen)) if gating is Gating.SIGMOID else np.exp(chosen - chosen[:, :1])
-    return Route(experts, weights / weights.sum(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    return Route(experts, weights.astype(np.float32, copy=False))

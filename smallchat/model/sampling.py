@@ -6,9 +6,7 @@ published settings (temperature 0.6, then top-k 20, then top-p 0.95).
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +23,7 @@ class Sampler:
 
     def __init__(self, sampling: Sampling, banned: npt.NDArray[np.bool_]) -> None:
         """`banned` is bool [vocabulary]: ids that are never drawn (fillers). No seed: one is made up."""
-        self.sampling = (
-            sampling if sampling.seed is not None else replace(sampling, seed=secrets.randbelow(1 << 31))
-        )
+        self.sampling = sampling.seeded()
         self._banned = banned
         self._random = np.random.default_rng(self.sampling.seed)
 

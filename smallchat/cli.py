@@ -1,0 +1,171 @@
+"""The commands: parse, call, print. What they do stands in `smallchat/commands/` and `smallchat/tui/`.
+
+Nothing is imported here that a command may not need: `smallchat --help` is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from smallchat import __version__, settings
+from smallchat.errors import ExitCode, SmallchatError
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 a fault of smallchat, 2 wrong usage, 3 the model file, 4 the memory budget, "
+    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 130 interrupted."
+)
+
+app = typer.Typer(
+    help="An offline chat in the terminal for SmallThinker models. Without a command: the app.",
+    epilog=EXIT_CODES,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[
+    str | None, typer.Option("--model", "-m", metavar="PATH|NAME", help="Model: a path, a name, or builtin.")
+]
+Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory budget, as "8G" or "600M".')]
+Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
+Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"smallchat {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def chat(
+    context: typer.Context,
+    model: Model = None,
+    mem: Mem = None,
+    context_size: Context = None,
+    threads: Threads = None,
+    kernels: Kernels = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
+    ] = False,
+) -> None:
+    """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
+    flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    context.obj = flags
+    if context.invoked_subcommand is None:
+        from smallchat.commands import chat
+
+        chat.run(settings.load(flags))
+
+
+@app.command()
+def ask(
+    context: typer.Context,
+    question: Annotated[
+        str | None, typer.Argument(help="What to ask; text piped in is put before it.")
+    ] = None,
+    model: Model = None,
+    mem: Mem = None,
+    context_size: Context = None,
+    threads: Threads = None,
+    kernels: Kernels = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("--temperature", metavar="T", help="0: most likely.")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", metavar="N", help="Choose among N; 0: all.")] = None,
+    top_p: Annotated[
+        float | None, typer.Option("--top-p", metavar="P", help="… that share of probability.")
+    ] = None,
+    min_p: Annotated[
+        float | None, typer.Option("--min-p", metavar="P", help="… at least P times the best.")
+    ] = None,
+    repeat_penalty: Annotated[
+        float | None, typer.Option("--repeat-penalty", metavar="X", help="Over 1: avoid what was just said.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same answer.")] = None,
+    system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    as_json: Json = False,
+    raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
+) -> None:
+    """One answer to standard output; reads standard input."""
+    from smallchat.commands import ask
+
+    own = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
+    sampling |= {"repeat_penalty": repeat_penalty, "system": system}
+    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
+
+
+@app.command()
+def info(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")],
+    as_json: Json = False,
+) -> None:
+    """What a model file is."""
+    from smallchat.commands import info, resolve
+
+    info.run(resolve.model_path(model), as_json)
+
+
+@app.command()
+def paths(as_json: Json = False) -> None:
+    """Where smallchat keeps its files."""
+    from smallchat.commands import show_paths
+
+    show_paths.run(as_json)
+
+
+def _merged(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any]:
+    """Flags given before the command's name and after it; the later ones win."""
+    return {**(before or {}), **{key: value for key, value in after.items() if value is not None}}
+
+
+def main() -> None:
+    """Entry of the `smallchat` command."""
+    try:
+        app(standalone_mode=True)
+    except SmallchatError as error:
+        from smallchat.tui.text import one_line
+
+        print(f"smallchat: {one_line(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("smallchat: interrupted", file=sys.stderr)
+        sys.exit(ExitCode.INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of our output went away (as `head` does): nothing is wrong, and nobody to tell.
+        sys.stderr.close()
+        sys.exit(ExitCode.OK)
+    except MemoryError:
+        print(
+            "smallchat: There is not enough memory. Use a smaller model, --context or --mem", file=sys.stderr
+        )
+        sys.exit(ExitCode.MEMORY)
+    except Exception as error:
+        print(f"smallchat: {_unexpected(error)}", file=sys.stderr)
+        sys.exit(ExitCode.UNEXPECTED)
+
+
+def _unexpected(error: Exception) -> str:
+    """Keep the traceback in the log, and say where it is."""
+    import traceback
+
+    from smallchat import paths as places
+
+    log = places.state() / "errors.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8") as file:
+            traceback.print_exception(error, file=file)
+        where = f"The details are in {log}"
+    except OSError:
+        where = "The details could not be saved"
+    return f"smallchat made a mistake ({type(error).__name__}). {where}; please report it"

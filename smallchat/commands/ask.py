@@ -1,0 +1,88 @@
+"""`smallchat ask`: one answer to standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+
+from smallchat.commands.resolve import load_options
+from smallchat.engine import Engine
+from smallchat.engine.prompt import fit
+from smallchat.settings import Settings, UsageError
+from smallchat.tui.text import plain
+
+MAX_INPUT = 1 << 24
+"""Characters read from standard input at the most."""
+
+
+def run(settings: Settings, question: str | None, max_tokens: int | None, as_json: bool, raw: bool) -> None:
+    """Answer `question`, together with what is piped in; stream the text, or print one JSON object.
+
+    `raw` continues the text as it is, without the chat template. Control characters of the answer are made
+    harmless where standard output is a terminal. Raises `SmallchatError`.
+    """
+    prompt = _prompt(question)
+    options = load_options(settings)
+    began = time.perf_counter()
+    engine = Engine.load(options.path, options.mem, options.kernels, options.threads, options.context)
+    try:
+        for note in engine.notes:
+            print(note, file=sys.stderr)
+        sampling = settings.sampling().seeded()
+        if raw:
+            ids = engine.tokenizer.encode(prompt)
+        else:
+            messages = [{"role": "system", "content": settings.system}] if settings.system else []
+            ids, _ = fit(engine, [*messages, {"role": "user", "content": prompt}], resume=False)
+        loaded = time.perf_counter() - began
+        show = plain if sys.stdout.isatty() else str
+        pieces: list[str] = []
+        finish, generated, first = "cancelled", 0, 0.0
+        for token in engine.generate(ids, max_tokens, **asdict(sampling)):
+            first = first or token.elapsed
+            generated += token.finish != "stop"
+            finish = token.finish or finish
+            pieces.append(token.text)
+            if not as_json:
+                sys.stdout.write(show(token.text))
+                sys.stdout.flush()
+        if as_json:
+            answer = {
+                "answer": "".join(pieces),
+                "finish": finish,
+                "model": engine.card.name,
+                "path": str(engine.path),
+                "kernels": engine.kernels.name,
+                "threads": engine.threads,
+                **asdict(sampling),
+                "prompt_tokens": len(ids),
+                "generated_tokens": generated,
+                "load_seconds": round(loaded, 4),
+                "first_token_seconds": round(first, 4),
+                "seconds": round(time.perf_counter() - began, 4),
+            }
+            print(json.dumps(answer, ensure_ascii=False))
+        else:
+            print()
+        if finish == "context":
+            print("The answer was cut: the context is full (--context).", file=sys.stderr)
+    finally:
+        engine.close()
+
+
+def _prompt(question: str | None) -> str:
+    """The question and the piped text: the text first, as a document to ask about."""
+    piped = ""
+    if not sys.stdin.isatty():
+        try:
+            piped = sys.stdin.read(MAX_INPUT + 1)
+        except UnicodeDecodeError:
+            raise UsageError("Standard input is not text", "Pipe UTF-8 text into smallchat") from None
+    if len(piped) > MAX_INPUT:
+        raise UsageError("Standard input is too long", f"Give at most {MAX_INPUT} characters")
+    parts = [part for part in (piped.strip(), (question or "").strip()) if part]
+    if not parts:
+        raise UsageError("There is no question", 'Give one: smallchat ask "…", or pipe one in')
+    return "\n\n".join(parts)

@@ -1,0 +1,23 @@
+"""`smallchat paths`: where smallchat keeps its files."""
+
+from __future__ import annotations
+
+import json
+
+from smallchat import paths
+
+
+def run(as_json: bool) -> None:
+    """Print every place, whether it exists yet or not."""
+    places = {
+        "conversations": paths.conversations(),
+        "config": paths.config_file(),
+        "models": paths.models(),
+        "log": paths.engine_log(),
+        "builtin": paths.builtin_model(),
+    }
+    if as_json:
+        print(json.dumps({name: str(path) for name, path in places.items()}, ensure_ascii=False))
+        return
+    for name, path in places.items():
+        print(f"{name:<13}  {path}")

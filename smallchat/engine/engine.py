@@ -1,0 +1,355 @@
+"""One loaded model: token ids in, token events out.
+
+It knows nothing of conversations or screens. `generate` is a generator: closing it stops the answer, and what
+it has computed stays in the KV cache, so that the next prompt that begins with the same tokens starts there.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+import threadpoolctl
+
+from smallchat.engine.events import FinishReason, PromptProgress, Token
+from smallchat.engine.telemetry import Tally
+from smallchat.errors import BudgetError, ContextError, EngineError
+from smallchat.experts import budget
+from smallchat.experts.cache import CachedExperts
+from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.mapped import MappedExperts
+from smallchat.experts.store import ExpertStore
+from smallchat.kernels import choose
+from smallchat.model.card import read_card
+from smallchat.model.config import ModelConfig, read_config
+from smallchat.model.decoder import Decoder
+from smallchat.model.gguf import GgufFile
+from smallchat.model.kv_cache import KVCache
+from smallchat.model.sampling import Sampler
+from smallchat.model.template import ChatTemplate
+from smallchat.model.tokenizer import Tokenizer
+from smallchat.model.weights import Weights, read_weights
+from smallchat.settings import DEFAULT_CONTEXT, Sampling, UsageError, parse_size
+
+Floats = npt.NDArray[np.float32]
+
+DEFAULT_CHUNK = 256
+"""Prompt tokens a forward pass."""
+
+
+class CancelledError(Exception):
+    """The prompt was given up between two layers."""
+
+
+class Engine:
+    """A model that is open and ready. Not safe for use by several threads at once."""
+
+    def __init__(
+        self,
+        gguf: GgufFile,
+        config: ModelConfig,
+        weights: Weights,
+        tokenizer: Tokenizer,
+        decoder: Decoder,
+        experts: MappedExperts | CachedExperts,
+        plan: budget.MemoryPlan,
+        **settings: int | None,
+    ) -> None:
+        """Use `Engine.load`."""
+        self.config, self.weights, self.tokenizer, self.decoder = config, weights, tokenizer, decoder
+        self.experts, self.plan = experts, plan
+        self.kernels = decoder.kernels
+        self.notes: list[str] = list(config.notes)
+        """What the user should know about how this model runs, each one sentence."""
+        self.budget = settings["budget"]
+        self.threads = settings["threads"] or 1
+        self.context = settings["context"] or 1
+        """Tokens that fit, prompt and answer together."""
+        self.chunk = settings["chunk"] or 1
+        self.tally = Tally(config.layers, config.experts)
+        self.template = ChatTemplate(gguf.metadata.get("tokenizer.chat_template"), gguf.path)
+        self.card = read_card(gguf, config)
+        self._gguf: GgufFile | None = gguf
+        self._cache = self._new_cache(self.context)
+        self._ids: list[int] = []  # what the cache holds
+        self._logits: Floats | None = None  # of the last token in the cache
+        self._blas = threadpoolctl.ThreadpoolController()
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        mem: str | int | None = None,
+        kernels: str = "auto",
+        threads: int | None = None,
+        context: int = DEFAULT_CONTEXT,
+        chunk: int = DEFAULT_CHUNK,
+    ) -> Engine:
+        """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
+
+        `mem` is a budget for everything, in bytes or as "1G" (None: no limit); `kernels` "auto", "numpy" or
+        "ggml"; `threads` None for one a processor; `context` the tokens that must fit (the default means: at
+        most that many); `chunk` the prompt tokens of one forward pass.
+
+        Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
+        names the file or flag; nothing stays open then.
+        """
+        limit = parse_size(mem) if mem is not None else None
+        threads = _processors() if threads is None else threads
+        for name, value in (("threads", threads), ("context", context), ("chunk", chunk)):
+            if not 1 <= value <= 1 << 30:
+                raise UsageError(f"{name} is {value}", "Give a whole number from 1 on")
+        gguf = GgufFile(path)
+        try:
+            config = read_config(gguf)
+            context = _fitting_context(context, config, gguf.path)
+            weights = read_weights(gguf, config)
+            layout = ExpertLayout(
+                config.experts,
+                [
+                    tuple((t.info.offset, t.stride) for t in (layer.gate, layer.up, layer.down))
+                    for layer in weights.layers
+                ],
+            )
+            kv = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size)
+            _refuse_larger_than_memory(kv, context)
+            plan = budget.plan(limit, weights.dense_bytes, kv, layout)
+            chosen, note = choose(kernels, threads)
+            tokenizer = Tokenizer(gguf, config.vocabulary)
+            experts: MappedExperts | CachedExperts
+            if plan.slots is None:
+                experts = MappedExperts(gguf.whole(), layout)
+            else:
+                experts = CachedExperts(ExpertStore(gguf.path), layout, plan.slots)
+            decoder = Decoder(config, weights, chosen, experts)
+            engine = cls(
+                *(gguf, config, weights, tokenizer, decoder, experts, plan),
+                budget=limit,
+                threads=threads,
+                context=context,
+                chunk=chunk,
+            )
+        except BaseException:
+            gguf.close()
+            raise
+        if note:
+            engine.notes.append(note)
+        return engine
+
+    @property
+    def path(self) -> Path:
+        """The model's file."""
+        return self._open().path
+
+    @property
+    def context_used(self) -> int:
+        """Tokens that the KV cache holds now."""
+        return self._cache.length
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of the KV cache that hold tokens now."""
+        return self._cache.used_bytes
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits of every position, float32 [len(ids), vocabulary], in a fresh context.
+
+        Raises `ContextError` where `ids` are more than the model's own context, `EngineError` for an id that
+        is not in the vocabulary.
+        """
+        self._open()
+        tokens = self._checked(ids, self.config.context)
+        out = np.empty((len(tokens), self.config.vocabulary), np.float32)
+        cache = self._new_cache(len(tokens))
+        with self._blas.limit(limits=self.threads, user_api="blas"):
+            for start in range(0, len(tokens), self.chunk):
+                piece = tokens[start : start + self.chunk]
+                out[start : start + len(piece)] = self.decoder.forward(piece, cache, every=True)
+        return out
+
+    def generate(
+        self,
+        ids: Sequence[int],
+        max_tokens: int | None = None,
+        *,
+        temperature: float = 0.6,
+        top_k: int = 20,
+        top_p: float = 0.95,
+        min_p: float = 0.0,
+        repeat_penalty: float = 1.0,
+        seed: int | None = None,
+        on_prompt: Callable[[PromptProgress], None] | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Token]:
+        """Continue `ids`: one `Token` event for each token drawn, the last one with `finish`.
+
+        Ends at an end-of-turn token ("stop"; that token is the last event), after `max_tokens` ("length"), at
+        the end of the context ("context"), or when `should_stop` says so ("cancelled"; it is asked between
+        layers of the prompt and between tokens; during the prompt no event comes then). `on_prompt` hears how
+        far the prompt is.
+
+        Same settings, seed, model and threads give the same text. The part of the prompt that is still in the
+        KV cache is not computed again; float32 rounding may then differ in the last digit.
+
+        Raises `ContextError`, `UsageError`, or `EngineError`.
+        """
+        self._open()
+        sampling = Sampling(temperature, top_k, top_p, min_p, repeat_penalty, seed)
+        if max_tokens is not None and max_tokens < 0:
+            raise UsageError(f"max_tokens is {max_tokens}", "Give a whole number from 0 on")
+        tokens = self._checked(ids, self.context)
+        sampler = Sampler(sampling, self.tokenizer.fillers)
+        return self._generate(tokens, max_tokens, sampler, on_prompt, should_stop)
+
+    def close(self) -> None:
+        """Give the file and the memory back. Using the engine afterwards raises `EngineError`."""
+        if self._gguf is None:
+            return
+        gguf, self._gguf = self._gguf, None
+        self.experts.close()
+        del self.decoder, self.weights, self._cache, self._logits
+        gguf.close()
+
+    def _generate(
+        self,
+        prompt: npt.NDArray[np.int64],
+        max_tokens: int | None,
+        sampler: Sampler,
+        on_prompt: Callable[[PromptProgress], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Token]:
+        if max_tokens == 0:
+            return
+        began = time.perf_counter()
+        with self._blas.limit(limits=self.threads, user_api="blas"):
+            try:
+                logits = self._read_prompt(prompt, on_prompt, should_stop)
+            except CancelledError:
+                return
+        stream = self.tokenizer.stream()
+        before = time.perf_counter()
+        for index in range(self.context):
+            with self._blas.limit(limits=self.threads, user_api="blas"):
+                token_id = sampler.choose(logits[0], self._ids)
+                finish = self._finish(token_id, index + 1, max_tokens, should_stop)
+                if finish is None:
+                    logits = self._feed(np.array([token_id]))
+                    self.tally.token(time.perf_counter() - before)
+            text = "" if finish == "stop" else stream.push(token_id)
+            if finish:
+                text += stream.finish()
+            now = time.perf_counter()
+            yield Token(token_id, text, index, now - before, now - began, finish)
+            if finish:
+                return
+            before = now
+
+    def _finish(
+        self, token_id: int, count: int, max_tokens: int | None, should_stop: Callable[[], bool]
+    ) -> FinishReason | None:
+        if token_id in self.tokenizer.stop_ids:
+            return "stop"
+        if count == max_tokens:
+            return "length"
+        if self._cache.length >= self.context:
+            return "context"
+        return "cancelled" if should_stop() else None
+
+    def _read_prompt(
+        self,
+        prompt: npt.NDArray[np.int64],
+        on_prompt: Callable[[PromptProgress], None] | None,
+        should_stop: Callable[[], bool],
+    ) -> Floats:
+        """Make the cache hold exactly `prompt`, reusing what it shares; logits [1, V] of its last token."""
+
+        def watch(layer: int, experts: npt.NDArray[np.int64]) -> None:
+            if should_stop():
+                raise CancelledError
+            self.tally.layer(layer, experts)
+
+        began, total = time.perf_counter(), len(prompt)
+        shared = _common_prefix(self._ids, prompt)
+        if shared == total == len(self._ids) and self._logits is not None:
+            reused = total
+        else:
+            # The last token is computed in any case: its logits are what is wanted.
+            reused = self._cache.rewind(min(shared, total - 1))
+            del self._ids[reused:]
+            self._logits = None
+
+        def report(done: int) -> None:
+            seconds = time.perf_counter() - began
+            self.tally.prompt(done - reused, seconds)
+            if on_prompt is not None:
+                on_prompt(PromptProgress(done, total, reused, seconds))
+
+        report(reused)
+        for start in range(reused, total, self.chunk):
+            piece = prompt[start : start + self.chunk]
+            self._feed(piece, watch)
+            report(start + len(piece))
+        if self._logits is None:
+            raise EngineError("The prompt is empty", "Give at least one token")
+        return self._logits
+
+    def _feed(
+        self,
+        tokens: npt.NDArray[np.int64],
+        on_layer: Callable[[int, npt.NDArray[np.int64]], None] | None = None,
+    ) -> Floats:
+        self._logits = self.decoder.forward(tokens, self._cache, on_layer=on_layer or self.tally.layer)
+        self._ids.extend(tokens.tolist())
+        return self._logits
+
+    def _checked(self, ids: Sequence[int], context: int) -> npt.NDArray[np.int64]:
+        tokens = np.asarray(ids, np.int64).reshape(-1)
+        if not len(tokens):
+            raise EngineError("The prompt is empty", "Give at least one token")
+        if len(tokens) > context:
+            what = f"The prompt has {len(tokens)} tokens, the context holds {context}"
+            raise ContextError(what, "Shorten it, or load the model with a larger --context")
+        if tokens.min() < 0 or tokens.max() >= self.config.vocabulary:
+            wrong = int(tokens.max() if tokens.min() >= 0 else tokens.min())
+            raise EngineError(f"{wrong} is no token of this model", f"Ids go to {self.config.vocabulary - 1}")
+        return tokens
+
+    def _new_cache(self, context: int) -> KVCache:
+        config = self.config
+        return KVCache(config.windows, context, config.kv_heads, config.head_size)
+
+    def _open(self) -> GgufFile:
+        if self._gguf is None:
+            raise EngineError("The engine is closed", "Load the model again")
+        return self._gguf
+
+
+def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
+    length = min(len(held), len(prompt))
+    differs = np.flatnonzero(np.asarray(held[:length], np.int64) != prompt[:length])
+    return int(differs[0]) if len(differs) else length
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _fitting_context(context: int, config: ModelConfig, path: Path) -> int:
+    if context > config.context and context != DEFAULT_CONTEXT:
+        what = f"A context of {context} tokens is larger than that of {path}"
+        raise ContextError(what, f"Give --context {config.context} or less")
+    return min(context, config.context)
+
+
+def _refuse_larger_than_memory(kv: int, context: int) -> None:
+    total = psutil.virtual_memory().total
+    if kv > total:
+        what = f"A context of {context} tokens needs {kv >> 20} MiB; this machine has {total >> 20} MiB"
+        raise BudgetError(what, "Give a smaller --context")

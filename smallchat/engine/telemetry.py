@@ -1,0 +1,103 @@
+"""What the engine counts while it works: expert use, heat, speed; and its memory by use."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import psutil
+
+from smallchat.engine.events import IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+
+if TYPE_CHECKING:
+    from smallchat.engine.engine import Engine
+
+HALF_LIFE = 64
+"""Tokens after which a use of an expert counts half in its heat."""
+HEAT_FULL = 0.5
+"""Share of recent tokens from which heat is at its brightest; the scale is fixed: two looks compare."""
+SPEED_SECONDS = 2.0
+"""Decode speed is that of the tokens of this long."""
+
+
+class Tally:
+    """Running counts of one engine; cheap enough to be kept at every layer of every token."""
+
+    def __init__(self, layers: int, experts: int) -> None:
+        self.heat = np.zeros((layers, experts), np.float32)
+        """Uses with the past fading, float32 [layers, experts]."""
+        self.ever = np.zeros((layers, experts), bool)
+        """bool [layers, experts]: used at least once."""
+        self.last = np.zeros((layers, experts), bool)
+        """bool [layers, experts]: used by the last token."""
+        self.prompt_speed = 0.0
+        self._decay = np.float32(0.5 ** (1 / HALF_LIFE))
+        self._times: deque[tuple[float, float]] = deque()  # (when, seconds) of recent decoded tokens
+
+    def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
+        """A layer was entered with these experts, int64 [n tokens, k]."""
+        n, size = len(experts), self.heat.shape[1]
+        self.heat[layer] *= self._decay**n
+        self.heat[layer] += np.bincount(experts.ravel(), minlength=size)[:size]
+        self.ever[layer, experts.ravel()] = True
+        self.last[layer] = False
+        self.last[layer, experts[-1]] = True
+
+    def prompt(self, tokens: int, seconds: float) -> None:
+        """So many tokens of the prompt were computed in this time."""
+        if tokens and seconds > 0:
+            self.prompt_speed = tokens / seconds
+
+    def token(self, seconds: float) -> None:
+        """A token was decoded."""
+        now = time.monotonic()
+        self._times.append((now, seconds))
+        while self._times and self._times[0][0] < now - SPEED_SECONDS:
+            self._times.popleft()
+
+    @property
+    def decode_speed(self) -> float:
+        """Tokens a second of the latest tokens; 0 before the first."""
+        spent = sum(seconds for _, seconds in self._times)
+        return len(self._times) / spent if spent else 0.0
+
+
+def snapshot(engine: Engine) -> Telemetry:
+    """The engine's state now. Takes a few milliseconds at the most."""
+    tally = engine.tally
+    resident = engine.experts.resident()
+    states = np.where(tally.last, USED, np.where(resident, IN_MEMORY, ON_DISK)).astype(np.uint8)
+    # A token in the steady state adds 1 and the sum of an always used expert tends to 1 / (1 − decay).
+    share = tally.heat * (1 - 0.5 ** (1 / HALF_LIFE))
+    heat = np.where(tally.ever, np.clip(share / HEAT_FULL * 255, 1, 255), 0).astype(np.uint8)
+    return Telemetry(
+        memory=memory(engine),
+        context_used=engine.context_used,
+        context=engine.context,
+        layers=engine.config.layers,
+        expert_count=engine.config.experts,
+        experts=states.tobytes(),
+        heat=heat.tobytes(),
+        prompt_speed=tally.prompt_speed,
+        decode_speed=tally.decode_speed,
+        hit_rate=engine.experts.hit_rate,
+    )
+
+
+def memory(engine: Engine) -> Memory:
+    """Memory of this process by use, in bytes.
+
+    `weights` and `experts` are those of the model that are in memory, also where the page cache holds them;
+    `rest` is what remains of the process's own memory beside them and the KV cache.
+    """
+    process = psutil.Process().memory_info()
+    # Pages of the mapped file count as shared; the rest of the process is its own.
+    own = process.rss - getattr(process, "shared", 0)
+    experts, kv = engine.experts.resident_bytes(), engine.kv_bytes
+    slots = experts if engine.plan.slots is not None else 0
+    rest = max(0, own - kv - slots)
+    weights = engine.plan.weights
+    return Memory(weights, experts, kv, rest, weights + experts + kv + rest, engine.budget)

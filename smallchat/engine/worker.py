@@ -1,0 +1,220 @@
+"""The decoder's own process: `python -m smallchat.engine.worker`, requests in, events out, as JSON lines.
+
+Requests come on standard input, one object a line: {"request": number, "operation": name, …}; events go to
+standard output (`smallchat.engine.events`). It ends when its input closes, so it cannot outlive the app.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from smallchat.engine.engine import Engine
+from smallchat.engine.events import (
+    Counted,
+    Envelope,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    Loading,
+    PromptProgress,
+    Ready,
+    Trimmed,
+    dump,
+)
+from smallchat.engine.prompt import fit
+from smallchat.engine.telemetry import snapshot
+from smallchat.errors import EngineError, ExitCode, SmallchatError
+from smallchat.settings import DEFAULT_CONTEXT, Sampling
+
+TELEMETRY_SECONDS = 0.2
+"""Telemetry is sent this often at the most while the engine works."""
+IDLE_SECONDS = 2.0
+"""… and this often while it waits, as long as something still changes."""
+
+
+class Worker:
+    """One engine, and the requests for it. Requests are worked off in turn; "cancel" acts at once."""
+
+    def __init__(self, output: BinaryIO) -> None:
+        self._output = output
+        self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._cancelled: set[int] = set()
+        self._engine: Engine | None = None
+        self._last_telemetry = 0.0
+        self._last_sent = b""
+
+    def listen(self, source: BinaryIO) -> None:
+        """Read requests until the input closes, then end the process: nobody is there any more."""
+        for line in source:
+            try:
+                request = json.loads(line)
+            except ValueError:
+                continue
+            if request.get("operation") == "cancel":
+                self._cancelled.add(int(request.get("target", 0)))
+            else:
+                self._requests.put(request)
+        # The main thread may be deep in a product: nothing here needs an orderly end.
+        os._exit(0)
+
+    def work(self) -> None:
+        """Serve requests for ever."""
+        while True:
+            try:
+                request = self._requests.get(timeout=IDLE_SECONDS)
+            except queue.Empty:
+                self._telemetry(0, force=True)
+                continue
+            self.serve(request)
+
+    def serve(self, request: Mapping[str, Any]) -> None:
+        """Carry out one request; whatever goes wrong becomes a `Failed` event."""
+        number = int(request.get("request", 0))
+        try:
+            match request.get("operation"):
+                case "load":
+                    self._load(number, request)
+                case "chat":
+                    self._chat(number, request)
+                case "count":
+                    ids = self._loaded().template.render(request["messages"], self._loaded().tokenizer)
+                    self._send(number, Counted(len(ids)))
+        except SmallchatError as error:
+            self._send(number, Failed(error.what, error.cure, int(error.exit_code)))
+        except MemoryError:
+            cure = "Close other programs, or use a smaller --context or model"
+            self._send(number, Failed("There is not enough memory", cure, int(ExitCode.MEMORY)))
+        except Exception as error:  # a fault of ours: the details go to the log
+            traceback.print_exc()
+            what = f"smallchat made a mistake ({type(error).__name__})"
+            self._send(
+                number, Failed(what, "Please report it with the engine's log", int(ExitCode.UNEXPECTED))
+            )
+
+    def _load(self, number: int, request: Mapping[str, Any]) -> None:
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+        began = time.perf_counter()
+        path = Path(request["path"])
+        self._send(number, Loading(f"Opening {path.name}"))
+        engine = self._engine = Engine.load(
+            path,
+            mem=request.get("mem"),
+            kernels=request.get("kernels") or "auto",
+            threads=request.get("threads"),
+            context=request.get("context") or DEFAULT_CONTEXT,
+        )
+        seconds = time.perf_counter() - began
+        self._send(number, describe(engine, seconds, bool(request.get("demo"))))
+        engine.experts.resident(all_layers=True)
+        self._telemetry(number, force=True)
+
+    def _chat(self, number: int, request: Mapping[str, Any]) -> None:
+        engine = self._loaded()
+        sampling = Sampling(**request["sampling"]).seeded()
+        max_tokens = request.get("max_tokens")
+        ids, dropped = fit(engine, request["messages"], bool(request.get("resume")))
+        if dropped:
+            self._send(number, Trimmed(dropped, len(ids), engine.context))
+        prompt = PromptProgress(0, len(ids), 0, 0.0)
+
+        def on_prompt(progress: PromptProgress) -> None:
+            nonlocal prompt
+            prompt = progress
+            self._send(number, progress)
+            self._telemetry(number)
+
+        generated, decoded = 0, 0.0
+        reason: FinishReason = "cancelled"  # during the prompt, if no token comes
+        for token in engine.generate(
+            ids,
+            max_tokens,
+            **asdict(sampling),
+            on_prompt=on_prompt,
+            should_stop=lambda: number in self._cancelled,
+        ):
+            generated += token.finish != "stop"
+            decoded += token.seconds
+            reason = token.finish or reason
+            self._send(number, token)
+            self._telemetry(number)
+        self._cancelled.discard(number)
+        self._telemetry(number, force=True)
+        seed = sampling.seed or 0
+        spent = (prompt.seconds, decoded)
+        self._send(number, Finished(reason, seed, prompt.total, prompt.reused, generated, *spent))
+
+    def _telemetry(self, number: int, force: bool = False) -> None:
+        now = time.monotonic()
+        if self._engine is None or not (force or now - self._last_telemetry >= TELEMETRY_SECONDS):
+            return
+        self._last_telemetry = now
+        line = dump(Envelope(number, snapshot(self._engine)))
+        if line != self._last_sent:
+            self._last_sent = line
+            self._write(line)
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            raise EngineError("No model is loaded", "Load a model first")
+        return self._engine
+
+    def _send(self, number: int, event: Event) -> None:
+        self._write(dump(Envelope(number, event)))
+
+    def _write(self, line: bytes) -> None:
+        try:
+            self._output.write(line)
+            self._output.flush()
+        except (BrokenPipeError, ValueError):
+            os._exit(0)
+
+
+def describe(engine: Engine, seconds: float, demo: bool) -> Ready:
+    """What the screen shows of a loaded model."""
+    config = engine.config
+    return Ready(
+        path=str(engine.path),
+        name=engine.card.name,
+        quantisation=engine.weights.quantisation,
+        parameters=engine.card.parameters,
+        active_parameters=engine.card.active_parameters,
+        layers=config.layers,
+        experts=config.experts,
+        experts_used=config.experts_used,
+        hidden=config.hidden,
+        context=engine.context,
+        model_context=config.context,
+        kernels=engine.kernels.name,
+        threads=engine.threads,
+        budget=engine.budget,
+        load_seconds=seconds,
+        demo=demo,
+        notes=tuple(engine.notes),
+    )
+
+
+def main() -> None:
+    """Entry of the process."""
+    # Nothing but events may reach standard output, whatever a library prints.
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    worker = Worker(output)
+    threading.Thread(target=worker.listen, args=(sys.stdin.buffer,), daemon=True).start()
+    worker.work()
+
+
+if __name__ == "__main__":
+    main()

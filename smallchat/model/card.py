@@ -1,0 +1,42 @@
+"""What a model is called and how large it is, in the words that people use for it."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from smallchat.model.config import ModelConfig
+from smallchat.model.gguf import GgufFile
+
+_KNOWN = {
+    # layers, hidden, experts: a file's own name may say anything
+    (32, 1536, 32): "SmallThinker 4B-A0.6B",
+    (52, 2560, 64): "SmallThinker 21B-A3B",
+}
+_NAME_LENGTH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """Name and size of a model."""
+
+    name: str
+    parameters: int
+    """All weights."""
+    active_parameters: int
+    """Weights that one token uses, without embedding and head: the "A" of the models' names."""
+
+
+def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
+    """The card of a file whose tensors were checked."""
+    total = sum(math.prod(tensor.shape) for tensor in gguf.tensors.values())
+    attention = config.hidden * 2 * (config.query_width + config.kv_width)
+    expert = 3 * config.hidden * config.expert_width
+    router = config.hidden * config.experts
+    active = config.layers * (attention + router + config.experts_used * expert)
+    own = str(gguf.metadata.get("general.name") or gguf.path.stem)
+    # The name goes to the screen, and the file is not trusted.
+    printable = re.sub(r"[^\w .:+()-]", "", own)[:_NAME_LENGTH].strip() or "a SmallThinker"
+    name = _KNOWN.get((config.layers, config.hidden, config.experts), printable)
+    return ModelCard(name, total, active)
