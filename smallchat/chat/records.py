@@ -1,0 +1,58 @@
+"""What a conversation is made of."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Literal
+
+Role = Literal["user", "assistant"]
+Status = Literal["streaming", "complete", "stopped", "failed"]
+
+TITLE_LENGTH = 60
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One message of a conversation, a node of its tree: `parent` is the message that it answers."""
+
+    role: Role
+    content: str = ""
+    status: Status = "complete"
+    parent: Turn | None = None
+    model: str = ""
+    sampling: dict[str, float | int | None] = field(default_factory=dict)
+    """Settings of this answer, with the seed that was really used once that is known."""
+    finish: str = ""
+    """Why the answer ended, in the engine's word: stop, length, context, cancelled."""
+    problem: str = ""
+    """What went wrong, for the user; empty where nothing did."""
+    trimmed: int = 0
+    """Oldest messages of the conversation that no longer fitted when this answer was made."""
+    prompt_tokens: int | None = None
+    tokens: int | None = None
+    speed: float | None = None
+    """Tokens a second of decoding."""
+    created: float = field(default_factory=time.time)
+    id: int | None = None
+    """Row of the store; None: not saved yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One line of the list of conversations."""
+
+    id: int
+    title: str
+    system: str | None
+    created: float
+    updated: float
+    messages: int
+    """Messages on the path that opens; branches left behind do not count."""
+    draft: str
+
+
+def title_of(text: str) -> str:
+    """A conversation's title: the beginning of its first message, on one line."""
+    line = " ".join(text.split())
+    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"

@@ -1,0 +1,57 @@
+"""The database's tables, and the way from any older version to the newest one."""
+
+from __future__ import annotations
+
+import sqlite3
+
+MIGRATIONS = (
+    """
+    CREATE TABLE conversations (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        title TEXT NOT NULL,
+        system TEXT,
+        leaf INTEGER REFERENCES messages (id) ON DELETE SET NULL,
+        created REAL NOT NULL,
+        updated REAL NOT NULL,
+        deleted REAL
+    ) STRICT;
+    CREATE TABLE messages (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        conversation INTEGER NOT NULL REFERENCES conversations (id) ON DELETE CASCADE,
+        parent INTEGER REFERENCES messages (id) ON DELETE CASCADE,
+        role TEXT NOT NULL CHECK (role IN ('user', 'assistant')),
+        content TEXT NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('streaming', 'complete', 'stopped', 'failed')),
+        model TEXT NOT NULL,
+        sampling TEXT NOT NULL,
+        finish TEXT NOT NULL,
+        problem TEXT NOT NULL,
+        trimmed INTEGER NOT NULL,
+        prompt_tokens INTEGER,
+        tokens INTEGER,
+        speed REAL,
+        created REAL NOT NULL
+    ) STRICT;
+    CREATE INDEX messages_of_conversation ON messages (conversation);
+    CREATE INDEX messages_of_parent ON messages (parent);
+    CREATE TABLE drafts (
+        conversation INTEGER PRIMARY KEY,
+        text TEXT NOT NULL,
+        saved REAL NOT NULL
+    ) STRICT;
+    """,
+)
+"""Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`)."""
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many migrations the file has had."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring the tables up to date; each step is there whole or not at all."""
+    for step in range(version(connection), len(MIGRATIONS)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {MIGRATIONS[step]} PRAGMA user_version = {step + 1}; COMMIT;"
+        )

@@ -1,0 +1,79 @@
+"""The app: a table of contents. The chat is in `screens/chat.py`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from textual.app import App
+
+from smallchat import paths
+from smallchat.chat.store import MEMORY, Store, set_aside
+from smallchat.engine.client import EngineClient, LoadOptions, WorkerClient
+from smallchat.errors import ExitCode, StorageError
+from smallchat.settings import Settings
+from smallchat.tui import faults
+from smallchat.tui.screens.chat import ChatScreen
+from smallchat.tui.screens.problem import storage_problem
+from smallchat.tui.themes import THEMES
+
+
+class SmallchatApp(faults.Guarded, App[None]):
+    """An engine, a file of conversations, and one screen for both."""
+
+    TITLE = "smallchat"
+    CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "transcript", "panel", "dialogs")]  # noqa: RUF012
+    ENABLE_COMMAND_PALETTE = True
+
+    def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store_path: Path) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+        """Faults of our own that were told in this run."""
+        self._settings = settings
+        self._load = load
+        self._client = client
+        self._store_path = store_path
+        self._store: Store | None = None
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0].name
+
+    async def on_mount(self) -> None:
+        """Open the conversations; where they cannot be read, ask how to go on."""
+        try:
+            self._begin(Store(self._store_path))
+        except StorageError as error:
+            self.push_screen(storage_problem(error), self._resolve)
+
+    async def on_unmount(self) -> None:
+        """End the engine and close the file."""
+        await self._client.close()
+        if self._store is not None:
+            self._store.close()
+
+    def _resolve(self, way: str | None) -> None:
+        if way == "quit":
+            self.exit(return_code=int(ExitCode.STORAGE))
+            return
+        try:
+            if way == "new":
+                set_aside(self._store_path)
+            self._begin(Store(self._store_path if way == "new" else MEMORY))
+        except StorageError as error:
+            self.push_screen(storage_problem(error), self._resolve)
+
+    def _begin(self, store: Store) -> None:
+        self._store = store
+        self.push_screen(ChatScreen(self._settings, self._load, self._client, store))
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What no guard caught ends the app: in one line, with the traceback in the log."""
+        faults.write_down(error)
+        self.faults.append(faults.one_line(error))
+        self.exit(return_code=int(ExitCode.UNEXPECTED), message=faults.one_line(error))
+
+
+def run(settings: Settings, load: LoadOptions) -> int:
+    """Run the app on a real worker until the user quits; returns the exit code."""
+    app = SmallchatApp(settings, load, WorkerClient(), paths.conversations())
+    app.run()
+    return app.return_code or int(ExitCode.OK)

@@ -1,0 +1,229 @@
+"""What is being said, and what the engine is doing about it. Knows no widget.
+
+Events change the state here; the screen looks at it on its clock. So a thousand tokens a second cost the
+screen no more than five.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, replace
+
+from smallchat.chat.records import Turn
+from smallchat.chat.session import Session
+from smallchat.engine.client import EngineClient, LoadOptions, Message
+from smallchat.engine.events import (
+    Counted,
+    Envelope,
+    Event,
+    Failed,
+    Finished,
+    Loading,
+    PromptProgress,
+    Ready,
+    Telemetry,
+    Token,
+    Trimmed,
+)
+from smallchat.errors import EngineError, ExitCode, SmallchatError
+from smallchat.settings import Sampling
+
+SPEEDS = 200
+"""Tokens that the panel's sparkline remembers."""
+
+DIED = Failed("The decoder ended unexpectedly", "Load the model again", int(ExitCode.ENGINE))
+
+
+class Dialogue:
+    """One engine and one session, and the answer that goes from one to the other."""
+
+    def __init__(
+        self, client: EngineClient, session: Session, sampling: Sampling, changed: Callable[[], None]
+    ) -> None:
+        """`changed` is called after every event."""
+        self.client = client
+        self.session = session
+        self.sampling = sampling
+        self.changed = changed
+        self.stage = "Starting"
+        self.ready: Ready | None = None
+        self.failure: Failed | None = None
+        """Why there is no engine; None while one runs or loads."""
+        self.telemetry: Telemetry | None = None
+        self.speeds: deque[float] = deque(maxlen=SPEEDS)
+        """Tokens a second of each of the last tokens."""
+        self.progress: PromptProgress | None = None
+        """How far the prompt is read; None outside of that."""
+        self.answer: Turn | None = None
+        """The answer that is being made."""
+        self.wanted = False
+        """The last message waits for its answer until the model is loaded."""
+        self.counted: int | None = None
+        """Tokens of the conversation with the draft, as last counted."""
+        self._request = 0
+        self._count_request = 0
+        self._seconds = 0.0
+        self._left: list[Session] = []
+
+    @property
+    def busy(self) -> bool:
+        """An answer is being made, or waited for."""
+        return self.answer is not None or self.wanted
+
+    @property
+    def working(self) -> bool:
+        """Something on the screen moves by itself."""
+        return self.busy or (self.ready is None and self.failure is None)
+
+    async def load(self, options: LoadOptions) -> None:
+        """Begin to load; `listen` then tells how it goes."""
+        self.ready, self.failure, self.telemetry, self.stage = None, None, None, "Starting"
+        self.changed()
+        await self.client.start(options)
+
+    async def listen(self) -> None:
+        """Take every event until the engine ends."""
+        async for envelope in self.client.events():
+            self.take(envelope)
+        if self.failure is None:
+            self._end_engine(DIED)
+
+    def fail(self, error: Exception) -> None:
+        """The engine cannot even be started."""
+        if isinstance(error, SmallchatError):
+            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+        else:
+            what = f"The decoder does not start: {error}"
+            self._end_engine(Failed(what, "Try again", int(ExitCode.ENGINE)))
+
+    def send(self, text: str) -> None:
+        """The user says something; the answer begins now, or when the model is loaded."""
+        self.session.ask(text)
+        self.wanted = True
+        self._begin()
+
+    def again(self) -> None:
+        """Another answer to the last message. Does nothing where there is none."""
+        last = self.session.last
+        if last is None or (last.role == "assistant" and last.parent is None):
+            return
+        self.wanted = True
+        self._begin(fresh_seed=last.role == "assistant")
+
+    def stop(self) -> None:
+        """End the answer at its next token, or no longer wait for one."""
+        self.wanted = False
+        if self.answer is not None:
+            self.client.cancel(self._request)
+        self.changed()
+
+    def leave(self, session: Session) -> None:
+        """Go on with another session. An answer in flight is kept as far as it came."""
+        self.wanted = False
+        if self.answer is not None:
+            self.client.cancel(self._request)
+            self._finish("stopped", "cancelled")
+        if not self.session.save():
+            self._left.append(self.session)
+        self.session = session
+        self.counted = None
+        self.changed()
+
+    def save(self) -> bool:
+        """Save what is new, in sessions left behind too; False where that failed."""
+        self._left = [session for session in self._left if not session.save()]
+        return self.session.save() and not self._left
+
+    def count(self, draft: str) -> None:
+        """Ask how long the conversation is with this draft; the answer comes into `counted`."""
+        if self.ready is None or self.answer is not None:
+            return
+        messages = [*self._messages(), *([Message("user", draft)] if draft else [])]
+        try:
+            self._count_request = self.client.count(messages)
+        except EngineError as error:
+            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+
+    def take(self, envelope: Envelope) -> None:
+        """One event of the engine."""
+        match envelope.event:
+            case Loading(stage=stage):
+                self.stage = stage
+            case Ready() as ready:
+                self.ready = ready
+                self._begin()
+            case Telemetry() as telemetry:
+                self.telemetry = telemetry
+            case Counted(tokens=tokens) if envelope.request == self._count_request:
+                self.counted = tokens
+            case Failed() as failed if self.ready is None or envelope.request == 0:
+                self._end_engine(failed)
+            case event if self.answer is not None and envelope.request == self._request:
+                self._take_answer(self.answer, event)
+        self.changed()
+
+    def _take_answer(self, answer: Turn, event: Event) -> None:
+        match event:
+            case Trimmed(messages=messages):
+                answer.trimmed = messages
+            case PromptProgress() as progress:
+                self.progress = progress
+            case Token(text=text, seconds=seconds, finish=finish):
+                self.progress = None
+                answer.content += text
+                if finish != "stop":
+                    answer.tokens = (answer.tokens or 0) + 1
+                    self._seconds += seconds
+                    self.speeds.append(1 / max(seconds, 1e-6))
+            case Finished() as finished:
+                answer.sampling["seed"] = finished.seed
+                answer.prompt_tokens = finished.prompt_tokens
+                answer.tokens = finished.generated_tokens
+                self._seconds = finished.decode_seconds
+                self._finish("stopped" if finished.reason == "cancelled" else "complete", finished.reason)
+            case Failed(what=what, cure=cure):
+                answer.problem = f"{what}. {cure}"
+                self._finish("failed", "")
+
+    def _begin(self, fresh_seed: bool = False) -> None:
+        """Ask for the answer that is wanted, if the engine can give it now."""
+        if not self.wanted or self.ready is None:
+            self.changed()
+            return
+        self.wanted = False
+        # The same seed would only give the same answer again.
+        sampling = replace(self.sampling, seed=None) if fresh_seed else self.sampling
+        model = f"{self.ready.name} {self.ready.quantisation}"
+        answer = self.session.begin_answer(model, asdict(sampling))
+        self.answer, self.progress, self._seconds = answer, None, 0.0
+        try:
+            self._request = self.client.chat(self._messages(), sampling)
+        except EngineError as error:
+            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+        self.changed()
+
+    def _messages(self) -> list[Message]:
+        """The conversation as the model is given it: without answers that stayed empty."""
+        system = [Message("system", self.session.system)] if self.session.system else []
+        turns = [turn for turn in self.session.turns if turn.content and turn is not self.answer]
+        return system + [Message(turn.role, turn.content) for turn in turns]
+
+    def _finish(self, status: str, reason: str) -> None:
+        answer = self.answer
+        if answer is None:
+            return
+        answer.status = status  # type: ignore[assignment]
+        answer.finish = reason
+        if answer.tokens and self._seconds > 0:
+            answer.speed = answer.tokens / self._seconds
+        self.answer, self.progress = None, None
+        self.session.save()
+
+    def _end_engine(self, failed: Failed) -> None:
+        """There is no engine any more: keep what it wrote, and say why it ended."""
+        if self.answer is not None:
+            self.answer.problem = f"{failed.what}. The text up to there is kept"
+            self._finish("failed", "")
+        self.ready, self.failure = None, failed
+        self.changed()

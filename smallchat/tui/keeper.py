@@ -1,0 +1,76 @@
+"""Saves as things are made: the answer while it streams, and what is typed and not sent."""
+
+from __future__ import annotations
+
+import time
+
+from smallchat.errors import StorageError
+from smallchat.tui.dialogue import Dialogue
+
+SAVE_EVERY = 0.5
+"""Seconds between two savings: what a crash can cost at the most."""
+
+
+class Keeper:
+    """Stands between the dialogue and its store."""
+
+    def __init__(self, dialogue: Dialogue) -> None:
+        self._dialogue = dialogue
+        self._draft = ""
+        self._saved = ""
+        self._at = 0.0
+        self._draft_problem: StorageError | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Something typed is not saved yet."""
+        return self._draft != self._saved
+
+    @property
+    def problem(self) -> StorageError | None:
+        """Why something is not saved; None: all is well."""
+        return self._dialogue.session.problem or self._draft_problem
+
+    def restore(self) -> str:
+        """The draft of the conversation that is open now."""
+        try:
+            self._draft = self._saved = self._dialogue.session.store.draft(self._dialogue.session.id)
+        except StorageError as error:
+            self._draft = self._saved = ""
+            self._draft_problem = error
+        return self._draft
+
+    def typed(self, text: str) -> None:
+        """The prompt holds this now."""
+        self._draft = text
+
+    def send(self, text: str) -> None:
+        """Say it: the message is saved first, then the draft is forgotten."""
+        key = self._dialogue.session.id
+        self._dialogue.send(text)
+        self._draft = ""
+        self._save_draft(key)
+
+    def save_when_due(self) -> None:
+        """Save what is new, unless that was done just now."""
+        if time.monotonic() - self._at < SAVE_EVERY:
+            return
+        if self._dialogue.answer is not None or self._dialogue.session.problem is not None:
+            self._at = time.monotonic()
+            self._dialogue.save()
+        if self.pending:
+            self._at = time.monotonic()
+            self._save_draft(self._dialogue.session.id)
+
+    def save_draft(self) -> None:
+        """Save the draft now: its conversation is about to be left."""
+        if self.pending:
+            self._save_draft(self._dialogue.session.id)
+
+    def _save_draft(self, key: int | None) -> None:
+        self._saved = self._draft
+        try:
+            self._dialogue.session.store.save_draft(key, self._draft)
+            self._draft_problem = None
+        except StorageError as error:
+            self._draft_problem = error

@@ -1,0 +1,52 @@
+"""Every key of the chat, in one table: the bindings and the help screen are both made from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.binding import Binding, BindingType
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, what it does, and (with `action`) the action of the chat screen that it is bound to."""
+
+    label: str
+    meaning: str
+    keys: str = ""
+    action: str = ""
+    footer: str = ""
+    """Its word in the footer; empty: not shown there."""
+
+
+KEYS = (
+    Key("Enter", "send the message"),
+    Key("Ctrl+J", "new line (Shift+Enter too, where the terminal tells them apart)"),
+    Key("Esc", "stop the answer; what was written stays", "escape", "stop", "Stop"),
+    Key("Ctrl+R", "answer again; the first answer is kept", "ctrl+r", "again", "Again"),
+    Key("Ctrl+Y", "copy the last answer", "ctrl+y", "copy_answer", "Copy"),
+    Key("Ctrl+G", "write the message in your editor ($VISUAL or $EDITOR)", "ctrl+g", "edit"),
+    Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
+    Key("Ctrl+O", "saved conversations: open, delete", "ctrl+o", "conversations", "Open"),
+    Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
+    Key("F1", "this help", "f1", "help", "Help"),
+    Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
+    Key("Ctrl+P", "every command, and the colours"),
+    Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "leave", "Quit"),
+)
+
+
+def bindings() -> list[BindingType]:
+    """What the chat screen binds. Priority: the text area must not take Ctrl+Y and its like."""
+    return [
+        Binding(
+            key.keys,
+            key.action,
+            key.footer or key.meaning,
+            show=bool(key.footer),
+            priority=True,
+            id=key.action,
+        )
+        for key in KEYS
+        if key.action
+    ]

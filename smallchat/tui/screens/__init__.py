@@ -1,0 +1,1 @@
+"""One module for each screen: the chat, and what opens above it."""

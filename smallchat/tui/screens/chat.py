@@ -1,0 +1,340 @@
+"""The chat: transcript, prompt and panel, drawn on one clock from the state of the dialogue."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import Screen
+from textual.widgets import Footer, TextArea
+
+from smallchat import paths
+from smallchat.chat.records import Conversation
+from smallchat.chat.session import Session
+from smallchat.chat.store import Store
+from smallchat.engine.client import EngineClient, LoadOptions
+from smallchat.engine.events import Failed
+from smallchat.errors import SmallchatError, StorageError
+from smallchat.settings import Settings
+from smallchat.tui import keys
+from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.editor import edit
+from smallchat.tui.faults import Guarded, tell_fault
+from smallchat.tui.keeper import Keeper
+from smallchat.tui.screens.conversations import ConversationsScreen
+from smallchat.tui.screens.help import HelpScreen
+from smallchat.tui.screens.problem import model_problem
+from smallchat.tui.text import count, plain
+from smallchat.tui.widgets.panel.panel import Panel
+from smallchat.tui.widgets.prompt.hint import hint
+from smallchat.tui.widgets.prompt.prompt import Prompt
+from smallchat.tui.widgets.topline import TopLine
+from smallchat.tui.widgets.transcript.transcript import Transcript
+from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
+
+TICK = 0.2
+"""Seconds between two drawings: fast enough to read along, and the processor is the model's."""
+COUNT_AFTER = 0.3
+"""Seconds without a key press after which the draft's tokens are counted."""
+
+
+class ChatScreen(Guarded, Screen[None]):
+    """The one screen that is always there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-broad")]  # noqa: RUF012
+
+    def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store: Store) -> None:
+        super().__init__()
+        self._settings = settings
+        self._load = load
+        self._store = store
+        session = first_session(store, settings.system)
+        self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
+        self._keeper = Keeper(self.dialogue)
+        self.transcript = Transcript()
+        self.prompt = Prompt()
+        self._topline = TopLine()
+        self._panel = Panel()
+        self._awake = False
+        self._queued = False
+        self._to_count_at: float | None = None
+        self._was_busy = False
+        self._told_problem = ""
+        self._told_failure: Failed | None = None
+        self._welcomed: tuple[Session, bool] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield self._topline
+        with Horizontal(id="body"):
+            with Vertical(id="talk"):
+                yield self.transcript
+                yield self.prompt
+            yield self._panel
+        yield Footer(show_command_palette=False, compact=True)
+
+    def on_mount(self) -> None:
+        """Show what there is; the model is loaded behind the first frame."""
+        self._clock = self.set_interval(TICK, self.tick, pause=True)
+        self.prompt.text = self._keeper.restore()
+        self.prompt.move_cursor(self.prompt.document.end)
+        self.prompt.focus()
+        self.wake()
+        self.call_after_refresh(self.start_engine)
+
+    def start_engine(self) -> None:
+        """Load the model, and listen to what comes of it."""
+        self.run_worker(self._run_engine(), group="engine", exclusive=True)
+
+    async def _run_engine(self) -> None:
+        try:
+            await self.dialogue.load(self._load)
+            await self.dialogue.listen()
+        except Exception as error:
+            if not isinstance(error, SmallchatError | OSError):
+                tell_fault(self.app, error)
+            self.dialogue.fail(error)
+
+    # The clock
+
+    def wake(self) -> None:
+        """Something changed: draw now, and go on while anything moves."""
+        if self.is_mounted and not self._awake:
+            self._awake = True
+            self._clock.resume()
+            self.call_next(self.tick)
+
+    async def tick(self) -> None:
+        """Draw, save and count what is due; sleep when there is nothing."""
+        dialogue = self.dialogue
+        await self._show_welcome()
+        await self.transcript.show(dialogue)
+        self._topline.show(dialogue, self._store.saves)
+        self._panel.show(dialogue)
+        if self._was_busy != dialogue.busy:
+            self._was_busy = dialogue.busy
+            self.refresh_bindings()
+            self._to_count_at = time.monotonic()
+        self._send_queued()
+        self._count_when_due()
+        self._keeper.save_when_due()
+        self._tell_storage(self._keeper.problem)
+        self.prompt.tell(hint(dialogue, self._queued, self.transcript.at_end))
+        self._tell_failure()
+        if not (dialogue.working or self._keeper.pending or self._to_count_at):
+            self._awake = False
+            self._clock.pause()
+
+    async def _show_welcome(self) -> None:
+        session = self.dialogue.session
+        demo = self.dialogue.ready.demo if self.dialogue.ready else self._load.demo
+        if session.turns or self._welcomed == (session, demo):
+            return
+        self._welcomed = (session, demo)
+        await self.transcript.welcome(demo, self._conversations(RECENT))
+
+    def _count_when_due(self) -> None:
+        if self._to_count_at is not None and time.monotonic() >= self._to_count_at:
+            self._to_count_at = None  # where no engine is there to count, its Ready asks again
+            self.dialogue.count(self.prompt.text)
+
+    def _send_queued(self) -> None:
+        if not self._queued or self.dialogue.busy:
+            return
+        self._queued = False
+        last = self.dialogue.session.last
+        if last is not None and last.status == "failed":
+            return  # the user should see that first; the text is still in the prompt
+        self.send(self.prompt.text)
+
+    def _tell_storage(self, problem: StorageError | None) -> None:
+        told = str(problem) if problem else ""
+        if told != self._told_problem:
+            self._told_problem = told
+            if told:
+                self.notify(plain(told), title="Not saved", severity="error", timeout=12, markup=False)
+
+    def _tell_failure(self) -> None:
+        failed = self.dialogue.failure
+        if failed is None:
+            self._told_failure = None
+        elif failed is not self._told_failure and self.is_current:
+            self._told_failure = failed
+            self.app.push_screen(model_problem(failed, self._load), self._resolve_failure)
+
+    async def _resolve_failure(self, way: str | None) -> None:
+        if way == "quit":
+            await self.action_leave()
+            return
+        if way == "builtin":
+            self._load = replace(self._load, path=paths.builtin_model(), demo=True)
+        self.start_engine()
+
+    # Saying something
+
+    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+        """Enter: send, or keep it in the prompt until the answer before it is complete."""
+        if self.dialogue.busy:
+            self._queued = True
+        else:
+            self.send(event.text)
+        self.wake()
+
+    def send(self, text: str) -> None:
+        """Say it; the prompt is empty then."""
+        self._told_failure = None  # without a model, the dialog comes again
+        self._keeper.send(text)
+        self.prompt.text = ""
+        self.transcript.anchor()
+        self.wake()
+
+    def on_text_area_changed(self, event: TextArea.Changed) -> None:
+        """Keep the draft. An edited message is not sent by itself any more."""
+        self._queued = False
+        self._keeper.typed(event.text_area.text)
+        self._to_count_at = time.monotonic() + COUNT_AFTER
+        self.wake()
+
+    def on_choice_chosen(self, event: Choice.Chosen) -> None:
+        """A line of the welcome was picked."""
+        self.prompt.focus()
+        if isinstance(event.what, Conversation):
+            self._open(event.what)
+        elif not self.dialogue.busy:
+            self.send(event.what)
+
+    # Keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Esc is only offered while it does something."""
+        return self.dialogue.busy if action == "stop" else True
+
+    def action_stop(self) -> None:
+        """End the answer, or no longer wait for one."""
+        self.dialogue.stop()
+
+    def action_again(self) -> None:
+        """Another answer to the last message."""
+        if self.dialogue.busy:
+            self._tell("An answer is being made. Esc stops it")
+            return
+        self._told_failure = None
+        self.transcript.anchor()
+        self.dialogue.again()
+        self.wake()
+
+    def action_copy_answer(self) -> None:
+        """Put the last answer into the clipboard."""
+        answers = [turn.content for turn in self.dialogue.session.turns if turn.role == "assistant"]
+        if answers and answers[-1]:
+            self.app.copy_to_clipboard(answers[-1])
+            self._tell(f"Copied {count(len(answers[-1]), 'character')}")
+        else:
+            self._tell("There is no answer to copy yet")
+
+    def action_edit(self) -> None:
+        """The message in the user's editor."""
+        if self.dialogue.busy:
+            self._tell("The editor needs the whole terminal. Esc stops the answer first")
+            return
+        try:
+            self.prompt.text = edit(self.app, self.prompt.text)
+        except SmallchatError as error:
+            self._tell(str(error))
+        self.prompt.move_cursor(self.prompt.document.end)
+
+    def action_new(self) -> None:
+        """A conversation without messages."""
+        self._go_on_with(Session(self._store, self._settings.system))
+
+    def action_conversations(self) -> None:
+        """The list of what is saved."""
+        self._keeper.save_draft()
+        screen = ConversationsScreen(self._store, self._conversations(), self.dialogue.session.id)
+
+        def chosen(conversation: Conversation | None) -> None:
+            if conversation is not None:
+                self._open(conversation)
+            elif self.dialogue.session.id in screen.deleted:
+                self.action_new()
+            else:
+                self._welcomed = None  # the latest ones may be others now
+                self.wake()
+
+        self.app.push_screen(screen, chosen)
+
+    def action_help(self) -> None:
+        """All keys."""
+        self.app.push_screen(HelpScreen())
+
+    def action_panel(self) -> None:
+        """Show the panel where it is hidden, hide it where it is shown."""
+        shown = self._panel.shown
+        self.set_class(not shown, "-panel")
+        self.set_class(shown, "-no-panel")
+        self._panel.show(self.dialogue)
+
+    def action_scroll_transcript(self, pages: int) -> None:
+        """A page up or down, without leaving the prompt."""
+        if pages < 0:
+            self.transcript.scroll_page_up(animate=False)
+        else:
+            self.transcript.scroll_page_down(animate=False)
+
+    def action_follow(self) -> None:
+        """To the end, and on with the answer."""
+        self.transcript.anchor()
+
+    async def action_leave(self) -> None:
+        """Quit: what was made and typed is kept."""
+        self._keeper.save_draft()
+        self.dialogue.leave(self.dialogue.session)
+        self.app.exit()
+
+    # Conversations
+
+    def _open(self, conversation: Conversation) -> None:
+        if conversation.id == self.dialogue.session.id:
+            return
+        try:
+            self._go_on_with(Session.reopen(self._store, conversation))
+        except StorageError as error:
+            self._tell(str(error))
+
+    def _go_on_with(self, session: Session) -> None:
+        self._keeper.save_draft()
+        self.dialogue.leave(session)
+        self._queued = False
+        self._welcomed = None
+        self.prompt.text = self._keeper.restore()
+        self.prompt.move_cursor(self.prompt.document.end)
+        self.prompt.focus()
+        self.transcript.anchor()
+        self.refresh_bindings()
+        self.wake()
+
+    def _conversations(self, limit: int = -1) -> list[Conversation]:
+        try:
+            return self._store.conversations(limit)
+        except StorageError as error:
+            self._tell_storage(error)
+            return []
+
+    def _tell(self, text: str) -> None:
+        self.notify(plain(text), markup=False)
+
+
+def first_session(store: Store, system: str | None) -> Session:
+    """Where a message was begun and not sent, else a new conversation."""
+    try:
+        begun = store.newest_draft()
+        for conversation in store.conversations() if begun else ():
+            if conversation.id == begun:
+                return Session.reopen(store, conversation)
+    except StorageError:
+        pass  # the welcome tells of it when it lists the conversations
+    return Session(store, system)

@@ -1,0 +1,59 @@
+"""All keys, and how to get a bigger model."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from smallchat import paths
+from smallchat.tui.keys import KEYS
+
+_PANEL = (
+    ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
+    ("Speed", "tokens a second now, and of each of the last tokens"),
+    ("Context", "tokens that the model has before it, of those that fit"),
+    ("Experts", "one mark for each expert, a row for each layer: · on disk, ░▒▓ in memory (brighter: used "
+                "more), █ used by this token"),
+)  # fmt: skip
+
+
+class HelpScreen(ModalScreen[None]):
+    """Esc or F1 closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,q", "dismiss", "Close")]
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog") as dialog:
+            dialog.border_title = "Help"
+            dialog.border_subtitle = "Esc closes"
+            yield Static(_table([(key.label, key.meaning) for key in KEYS]))
+            yield Static(Content("A bigger model"), classes="heading")
+            yield Static(_models())
+            yield Static(Content("The panel"), classes="heading")
+            yield Static(_table(_PANEL))
+
+
+def _table(rows: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> Content:
+    width = max(len(name) for name, _ in rows) + 2
+    return Content("\n").join(
+        Content.assemble((name.ljust(width), "$primary"), meaning) for name, meaning in rows
+    )
+
+
+def _models() -> Content:
+    return Content.assemble(
+        "The model that comes with smallchat is a demonstration. Real ones are GGUF files of SmallThinker\n"
+        "(4B-A0.6B: about 2.5 GB, 21B-A3B: about 12 GB), found on huggingface.co.\n\n",
+        ("  smallchat --model PATH\n\n", "bold"),
+        f"A file NAME.gguf in {paths.models()} is also found as ",
+        ("--model NAME", "bold"),
+        ".\n",
+        ("--mem 2G", "bold"),
+        " keeps all of smallchat below that; experts are then read from disk as they are needed.",
+    )

@@ -1,0 +1,64 @@
+"""A dialog for what the user must decide: what happened, what helps, and the ways to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Static
+
+from smallchat.engine.client import LoadOptions
+from smallchat.engine.events import Failed
+from smallchat.errors import StorageError
+from smallchat.tui.text import plain
+
+
+class ProblemScreen(ModalScreen[str]):
+    """Closes with the name of the way that was chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("left", "app.focus_previous", "Previous"),
+        ("right", "app.focus_next", "Next"),
+    ]
+
+    def __init__(self, what: str, cure: str, ways: Sequence[tuple[str, str]]) -> None:
+        """`ways`: name and label of each; the first is the one that Enter takes."""
+        super().__init__()
+        self._what = plain(what)
+        self._cure = plain(cure)
+        self._ways = ways
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog"):
+            yield Static(Content(self._what), classes="what")
+            yield Static(Content(self._cure), classes="cure")
+            with Horizontal(classes="ways"):
+                for name, label in self._ways:
+                    yield Button(Content(label), id=name, compact=True)
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """The way is chosen."""
+        self.dismiss(event.button.id or "")
+
+
+def model_problem(failed: Failed, load: LoadOptions) -> ProblemScreen:
+    """No model runs: load it again, or the one that smallchat ships, or quit."""
+    ways = [("retry", "Load again")]
+    if not load.demo:
+        ways.append(("builtin", "Use the built-in model"))
+    return ProblemScreen(failed.what, failed.cure, [*ways, ("quit", "Quit")])
+
+
+def storage_problem(error: StorageError) -> ProblemScreen:
+    """Conversations cannot be read: chat without saving, or begin a new file, or quit."""
+    ways = [
+        ("memory", "Go on without saving"),
+        ("new", "Keep the file aside, start a new one"),
+        ("quit", "Quit"),
+    ]
+    return ProblemScreen(error.what, error.cure, ways)

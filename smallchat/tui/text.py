@@ -1,0 +1,59 @@
+"""Text made fit for a terminal: hostile characters made harmless, figures made short."""
+
+from __future__ import annotations
+
+_BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
+_HARMLESS: dict[int, str | None] = {
+    # Control characters become their pictures, as ESC "␛": visible, and without effect on a terminal.
+    **{code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"},
+    0x7F: "␡",
+    **dict.fromkeys(range(0x80, 0xA0), "\ufffd"),
+    # Half of a surrogate pair cannot be written in UTF-8.
+    **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
+    # Marks that turn the direction of writing can make a text read as something that it is not.
+    **dict.fromkeys(_BIDI, None),
+    0x2028: "\n",
+    0x2029: "\n",
+}
+
+
+def plain(text: str) -> str:
+    """`text` without anything a terminal would obey; newlines and tabs stay."""
+    return text.replace("\r\n", "\n").translate(_HARMLESS)
+
+
+def pasted(text: str) -> str:
+    """Like `plain`, for what a terminal pastes: its line ends are single carriage returns."""
+    return plain(text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def one_line(text: str) -> str:
+    """`plain` text on one line."""
+    return " ".join(plain(text).split())
+
+
+def count(number: int, noun: str) -> str:
+    """1 token, 1,204 tokens."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def size(number: float) -> str:
+    """Bytes with three digits, as 0.93 GiB, 128 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1024
+    return f"{number:.2f} GiB" if number < 10 else f"{number:.1f} GiB"
+
+
+def speed(tokens_per_second: float) -> str:
+    """Tokens a second: one decimal below 100."""
+    return f"{tokens_per_second:.1f}" if tokens_per_second < 99.95 else f"{tokens_per_second:.0f}"
+
+
+def age(seconds: float) -> str:
+    """How long ago, in the largest unit that fits."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            return f"{count(int(seconds // length), unit)} ago"
+    return "just now"

@@ -1,0 +1,49 @@
+"""The first line: which conversation, which model."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.widget import Widget
+
+from smallchat.engine.events import Ready
+from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.text import count, one_line
+
+
+class TopLine(Widget):
+    """Left the conversation, right the model; both give way where the line is short."""
+
+    def __init__(self) -> None:
+        super().__init__(id="topline")
+        self._title = ""
+        self._model = ""
+        self._saves = True
+
+    def show(self, dialogue: Dialogue, saves: bool) -> None:
+        """Draw if something changed."""
+        title = one_line(dialogue.session.title) or "new conversation"
+        if dialogue.ready is not None:
+            model = model_text(dialogue.ready)
+        else:
+            model = "no model" if dialogue.failure is not None else f"{one_line(dialogue.stage)} …"
+        if (title, model, saves) != (self._title, self._model, self._saves):
+            self._title, self._model, self._saves = title, model, saves
+            self.refresh()
+
+    def render(self) -> Content:
+        """Both ends, as far as they fit."""
+        width = self.content_size.width
+        name = Content.assemble(("smallchat", "bold $primary"), "  ")
+        warning = Content.assemble(("  not saved", "$error")) if not self._saves else Content("")
+        model = Content(self._model).truncate(max(0, width - 26), ellipsis=True)
+        room = width - name.cell_length - warning.cell_length - model.cell_length - 2
+        title = Content(self._title).truncate(max(0, room), ellipsis=True)
+        left = name + title + warning
+        gap = max(1, width - left.cell_length - model.cell_length)
+        return left + Content(" " * gap) + model.stylize("$quiet")
+
+
+def model_text(ready: Ready) -> str:
+    """One line about the model."""
+    parts = [ready.name, ready.quantisation, ready.kernels, count(ready.threads, "thread")]
+    return one_line(" · ".join([*(["demo"] if ready.demo else []), *parts]))

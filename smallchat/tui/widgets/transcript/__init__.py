@@ -1,0 +1,1 @@
+"""The conversation, as far as it is mounted."""

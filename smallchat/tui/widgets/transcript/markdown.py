@@ -1,0 +1,54 @@
+"""Markdown as models write it: nothing hidden, nothing obeyed."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from textual.widgets import Markdown
+
+from smallchat.tui.text import one_line, plain
+
+
+class AnswerMarkdown(Markdown):
+    """A Markdown widget for hostile text. A link shows where it leads and is never opened."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__(plain(text), parser_factory=_parser, open_links=False)
+
+    def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
+        """Tell the address and copy it: following it is the reader's own decision."""
+        event.stop()
+        event.prevent_default()
+        self.app.copy_to_clipboard(event.href)
+        self.app.notify(one_line(event.href), title="Copied, not opened", markup=False)
+
+
+@cache
+def _parser() -> MarkdownIt:
+    # HTML stays text: a model's <think> or <div> would otherwise vanish. No linkify: terminals find bare
+    # addresses themselves, and without it one parser can serve every thread.
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    parser.core.ruler.push("harmless", _make_harmless)
+    return parser
+
+
+def _make_harmless(state: StateCore) -> None:
+    """Character references (`&#x202e;`) are decoded by the parser, after our own cleaning: clean again."""
+    for token in state.tokens:
+        token.content = plain(token.content)
+        for child in token.children or ():
+            _clean(child)
+
+
+def _clean(token: Token) -> None:
+    token.content = plain(token.content)
+    for name in ("href", "src", "alt", "title"):
+        if name in token.attrs:
+            token.attrs[name] = one_line(str(token.attrs[name]))
+    if token.type == "softbreak":  # people and small models end a line where they mean it to end
+        token.type = "hardbreak"
+    for child in token.children or ():
+        _clean(child)

@@ -1,0 +1,165 @@
+"""The messages of the conversation: only the newest are mounted, older ones come when scrolled to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import Resize
+from textual.widgets import Static
+
+from smallchat.chat.records import Conversation, Turn
+from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn
+from smallchat.tui.widgets.transcript.welcome import Welcome
+
+FIRST = 12
+"""Messages mounted when a conversation opens."""
+MORE = 12
+"""Messages that come when the reader reaches the top."""
+MOST = 24
+"""Above this many, the oldest are taken down when the reader is at the end."""
+
+
+class Transcript(VerticalScroll, can_focus=False):
+    """Draws the turns of a session; follows the end until the reader scrolls up."""
+
+    def __init__(self) -> None:
+        super().__init__(id="transcript")
+        self._views: list[TurnView] = []
+        self._start = 0
+        """Index of the first mounted turn."""
+        self._older = Static("", id="older")
+        self._welcome: Welcome | None = None
+        self._place: tuple[TurnView, float] | None = None
+        self._loading_older = False
+        # An anchored container pushes short content to its bottom; this one is never short.
+        self._turns = Vertical(id="turns")
+
+    def compose(self) -> ComposeResult:
+        self._older.display = False
+        with self._turns:
+            yield self._older
+
+    def on_mount(self) -> None:
+        """Begin at the end."""
+        self.anchor()
+
+    @property
+    def at_end(self) -> bool:
+        """The reader sees the newest line, or follows it."""
+        return not self._anchor_released or self.scroll_y >= self.max_scroll_y
+
+    async def show(self, dialogue: Dialogue) -> None:
+        """Make the mounted messages those of the session, and draw what changed in them."""
+        turns = dialogue.session.turns
+        same = 0
+        for view, turn in zip(self._views, turns[self._start :], strict=False):
+            if view.turn is not turn:
+                break
+            same += 1
+        if same < len(self._views):
+            gone, self._views = self._views[same:], self._views[:same]
+            await self._turns.remove_children(gone)
+        if not self._views:
+            self._start = max(0, len(turns) - FIRST)
+        new = [_view(turn) for turn in turns[self._start + len(self._views) :]]
+        if new:
+            await self._take_down_welcome()
+            self._views += new
+            await self._turns.mount_all(new)
+            await self._take_down_oldest()
+        for view in self._views[-2:]:
+            await self._show_view(view, dialogue)
+        for view in new[:-2]:
+            await self._show_view(view, dialogue)
+        self._tell_older()
+
+    async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
+        """What stands here while there are no messages."""
+        await self._take_down_welcome()
+        self._welcome = Welcome(demo, recent)
+        await self._turns.mount(self._welcome)
+
+    async def _take_down_welcome(self) -> None:
+        if self._welcome is not None:
+            welcome, self._welcome = self._welcome, None
+            await welcome.remove()
+
+    async def _take_down_oldest(self) -> None:
+        """A long conversation must not make every later answer slower."""
+        if self.at_end and len(self._views) > MOST:
+            gone, self._views = self._views[:-FIRST], self._views[-FIRST:]
+            self._start += len(gone)
+            await self._turns.remove_children(gone)
+
+    async def _show_view(self, view: TurnView, dialogue: Dialogue) -> None:
+        if isinstance(view, AnswerTurn):
+            if not view.ended:
+                await view.show(dialogue.progress)
+        elif isinstance(view, UserTurn):
+            waits = dialogue.wanted and view.turn is dialogue.session.last
+            view.show("waiting for the model · Esc takes it back" if waits else "")
+
+    def _tell_older(self) -> None:
+        if self._older.display != bool(self._start):
+            self._older.display = bool(self._start)
+        if self._start:
+            self._older.update(Content(f"▲ {self._start:,} earlier"))
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Remember the place for the next resize, and bring older messages at the top."""
+        super().watch_scroll_y(old_value, new_value)
+        if not self._loading_older:
+            self._place = self._find_place()
+            if new_value < 1 and old_value >= 1 and self._start and self._anchor_released:
+                self._loading_older = True
+                self.call_later(self._load_older)
+
+    async def _load_older(self) -> None:
+        dialogue: Dialogue = self.screen.dialogue  # type: ignore[attr-defined]
+        turns: list[Turn] = dialogue.session.turns
+        first = max(0, self._start - MORE)
+        new = [_view(turn) for turn in turns[first : self._start]]
+        self._start = first
+        anchor = self._views[0]
+        with self.app.batch_update():
+            await self._turns.mount_all(new, before=anchor)
+            self._views[:0] = new
+            for view in new:
+                await self._show_view(view, dialogue)
+            self._tell_older()
+
+        def keep_place() -> None:
+            self.scroll_to(y=anchor.virtual_region.y - 1, animate=False, immediate=True)
+            self._loading_older = False
+
+        self.call_after_refresh(keep_place)
+
+    def _find_place(self) -> tuple[TurnView, float] | None:
+        """The topmost message in view, and how much of it is above."""
+        for view in self._views:
+            region = view.virtual_region
+            if region.height and region.bottom > self.scroll_y:
+                return view, (self.scroll_y - region.y) / region.height
+        return None
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines wrap anew: keep the same words at the top."""
+        place = self._place
+        if place is None or not self._anchor_released:
+            return
+
+        def restore() -> None:
+            view, share = place
+            if view in self._views:
+                region = view.virtual_region
+                self.scroll_to(y=region.y + round(share * region.height), animate=False, immediate=True)
+
+        self.call_after_refresh(restore)
+
+
+def _view(turn: Turn) -> TurnView:
+    return UserTurn(turn) if turn.role == "user" else AnswerTurn(turn)

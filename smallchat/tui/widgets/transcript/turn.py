@@ -1,0 +1,122 @@
+"""One message on the screen."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widgets import Markdown, Static
+from textual.widgets.markdown import MarkdownStream
+
+from smallchat.chat.records import Turn
+from smallchat.engine.events import PromptProgress
+from smallchat.tui.text import count, plain, speed
+from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
+
+_ENDS = {
+    "length": "ended at the length limit",
+    "context": "cut: the context is full",
+}
+
+
+class TurnView(Vertical):
+    """A message and, in a quiet line below it, what there is to say about it."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(classes=turn.role)
+        self.turn = turn
+        self._note = Static("", classes="note", markup=False)
+        self._noted = ""
+
+    def note(self, text: str) -> None:
+        """Change the quiet line; empty: none."""
+        if text != self._noted:
+            self._note.update(Content(text), layout=(not text) != (not self._noted))
+            self._note.display = bool(text)
+            self._noted = text
+
+
+class UserTurn(TurnView):
+    """What the user said, as it was typed."""
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(plain(self.turn.content)), classes="said")
+        self._note.display = False
+        yield self._note
+
+    def show(self, waiting: str) -> None:
+        """Draw the present state; `waiting`: what the answer waits for, or empty."""
+        self.note(waiting)
+
+
+class AnswerTurn(TurnView):
+    """What the model said, growing while it says it."""
+
+    def __init__(self, turn: Turn) -> None:
+        super().__init__(turn)
+        self._text = AnswerMarkdown(turn.content)
+        self._drawn = len(turn.content)
+        self._stream: MarkdownStream | None = None
+        self._trimmed = Static("", classes="trimmed", markup=False)
+        self.ended = False
+        """Nothing more will change."""
+
+    def compose(self) -> ComposeResult:
+        self._trimmed.display = False
+        yield self._trimmed
+        yield self._text
+        yield self._note
+
+    async def show(self, progress: PromptProgress | None) -> None:
+        """Draw what is new since the last time."""
+        turn = self.turn
+        if turn.trimmed and not self._trimmed.display:
+            self._trimmed.update(Content(trimmed_text(turn.trimmed)))
+            self._trimmed.display = True
+        fragment = turn.content[self._drawn :]
+        streaming = turn.status == "streaming"
+        if fragment:
+            self._drawn += len(fragment)
+            if self._stream is None:
+                self._stream = Markdown.get_stream(self._text)
+            await self._stream.write(plain(fragment))
+        if not streaming and self._stream is not None:
+            await self._stream.stop()
+            self._stream = None
+        self.note(progress_text(turn, progress) if streaming else result_text(turn))
+        self.set_class(turn.status == "failed", "-failed")
+        self.ended = not streaming
+
+
+def trimmed_text(messages: int) -> str:
+    """The line above an answer that was given only a part of the conversation."""
+    if messages == 1:
+        return "The first message no longer fits the context and was not sent"
+    return f"The first {messages:,} messages no longer fit the context and were not sent"
+
+
+def progress_text(turn: Turn, progress: PromptProgress | None) -> str:
+    """The line below an answer that is being made."""
+    if turn.tokens:
+        return f"{count(turn.tokens, 'token')} · Esc stops"
+    if progress is not None:
+        return f"reading the prompt: {progress.done:,} of {count(progress.total, 'token')} · Esc stops"
+    return "… · Esc stops"
+
+
+def result_text(turn: Turn) -> str:
+    """The line below an answer that has ended."""
+    parts = []
+    if turn.tokens is not None:
+        parts.append(count(turn.tokens, "token"))
+    if turn.speed is not None:
+        parts.append(f"{speed(turn.speed)} tok/s")
+    if (seed := turn.sampling.get("seed")) is not None:
+        parts.append(f"seed {seed}")
+    if turn.status == "stopped":
+        parts.append("stopped")
+    if turn.finish in _ENDS:
+        parts.append(_ENDS[turn.finish])
+    if turn.problem:
+        parts.append(turn.problem)
+    return plain(" · ".join(parts))

@@ -1,0 +1,96 @@
+"""What an empty conversation shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.message import Message
+from textual.widgets import Static
+
+from smallchat.chat.records import Conversation
+from smallchat.tui.text import age, count, one_line
+
+DEMO = "Demonstration model: small, often wrong. For real use: smallchat --model PATH (F1)"
+
+EXAMPLES = (
+    "What can you help me with?",
+    "Explain in three sentences how tides work.",
+    "Write a short, friendly email that moves a meeting to Friday.",
+    "Give me a recipe idea for potatoes and spinach.",
+)
+DEMO_EXAMPLES = (
+    "Hello! Who are you?",
+    "What is a mixture of experts?",
+    "How do I start a new conversation?",
+    "What do the marks in the panel mean?",
+)
+RECENT = 3
+"""Saved conversations that the welcome offers."""
+
+
+class Choice(Static, can_focus=True):
+    """A line that can be picked with Enter or a click."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter,space", "choose", "Choose", show=False),
+        Binding("up", "app.focus_previous", "Previous", show=False),
+        Binding("down", "app.focus_next", "Next", show=False),
+    ]
+
+    class Chosen(Message):
+        """The line was picked: a question to ask, or a conversation to open."""
+
+        def __init__(self, what: str | Conversation) -> None:
+            super().__init__()
+            self.what = what
+
+    def __init__(self, what: str | Conversation) -> None:
+        super().__init__(_label(what))
+        self.what = what
+
+    def action_choose(self) -> None:
+        """Tell the screen."""
+        self.post_message(self.Chosen(self.what))
+
+    def on_click(self) -> None:
+        """A click picks."""
+        self.action_choose()
+
+
+class Welcome(Vertical):
+    """A greeting, questions to begin with, and the latest conversations."""
+
+    def __init__(self, demo: bool, recent: Sequence[Conversation]) -> None:
+        super().__init__()
+        self._demo = demo
+        self._recent = recent[:RECENT]
+
+    def compose(self) -> ComposeResult:
+        if self._demo:
+            yield Static(Content(DEMO), id="demo")
+        yield Static(Content("What shall we talk about?"), classes="title")
+        yield Static(Content("Everything stays on this machine."), classes="quiet")
+        yield Static(Content("Try"), classes="heading")
+        for question in DEMO_EXAMPLES if self._demo else EXAMPLES:
+            yield Choice(question)
+        if self._recent:
+            yield Static(Content("Recent"), classes="heading")
+            for conversation in self._recent:
+                yield Choice(conversation)
+        yield Static(
+            Content("Tab or a click chooses a line · Ctrl+O all conversations · F1 help"),
+            classes="quiet hint",
+        )
+
+
+def _label(what: str | Conversation) -> Content:
+    if isinstance(what, str):
+        return Content(what)
+    told = f"{age(time.time() - what.updated)} · {count(what.messages, 'message')}"
+    return Content.assemble(one_line(what.title), "  ", (told, "$faint"))

@@ -1,0 +1,197 @@
+"""An engine that says what the test tells it to, when the test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from textual.pilot import Pilot
+
+from smallchat.engine.client import LoadOptions, Message
+from smallchat.engine.events import (
+    Counted,
+    Envelope,
+    Event,
+    Failed,
+    Finished,
+    FinishReason,
+    Loading,
+    Memory,
+    PromptProgress,
+    Ready,
+    Telemetry,
+    Token,
+    Trimmed,
+)
+from smallchat.errors import EngineError
+from smallchat.settings import Sampling
+
+MIB = 1 << 20
+
+READY = Ready(
+    path="/models/small.gguf",
+    name="SmallThinker 4B",
+    quantisation="Q4_0",
+    parameters=4_000_000_000,
+    active_parameters=600_000_000,
+    layers=32,
+    experts=32,
+    experts_used=4,
+    hidden=1536,
+    context=4096,
+    model_context=32768,
+    kernels="ggml (avx2)",
+    threads=2,
+    budget=1024 * MIB,
+    load_seconds=0.8,
+    demo=False,
+)
+
+
+def telemetry(layers: int = 32, experts: int = 32, step: int = 0) -> Telemetry:
+    """Figures that look real and are the same in every run."""
+    states, heat = bytearray(), bytearray()
+    for layer in range(layers):
+        for expert in range(experts):
+            mixed = (layer * 31 + expert * 17 + (layer * expert) % 7 * 13) % 97
+            used = (expert * 7 + layer * 5 + step) % experts < max(1, experts // 8)
+            states.append(2 if used else (1 if mixed < 60 else 0))
+            heat.append(0 if mixed > 80 else min(255, 4 * mixed + 5))
+    return Telemetry(
+        memory=Memory(220 * MIB, 540 * MIB, 64 * MIB, 60 * MIB, 884 * MIB, 1024 * MIB),
+        context_used=1204 + step,
+        context=4096,
+        layers=layers,
+        expert_count=experts,
+        experts=bytes(states),
+        heat=bytes(heat),
+        prompt_speed=84.2,
+        decode_speed=24.1,
+        hit_rate=0.71,
+    )
+
+
+@dataclass(frozen=True)
+class Request:
+    """One `chat` call."""
+
+    number: int
+    messages: list[Message]
+    sampling: Sampling
+
+
+class ScriptedEngine:
+    """An `EngineClient` in the test's own hands: nothing happens until a method below is called."""
+
+    def __init__(self, ready: Ready = READY) -> None:
+        self.ready_event = ready
+        self.starts: list[LoadOptions] = []
+        self.chats: list[Request] = []
+        self.cancelled: list[int] = []
+        self.counts: list[list[Message]] = []
+        self.closed = False
+        self.dead = False
+        self._queue: asyncio.Queue[Envelope | None] = asyncio.Queue()
+        self._number = 0
+        self._generated = 0
+
+    # What the app calls
+
+    async def start(self, options: LoadOptions) -> None:
+        self.starts.append(options)
+        self.dead = False
+        self._queue = asyncio.Queue()
+        self.emit(Loading("Reading the model"))
+
+    async def events(self) -> AsyncIterator[Envelope]:
+        queue = self._queue
+        while (envelope := await queue.get()) is not None:
+            yield envelope
+
+    def chat(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        max_tokens: int | None = None,
+        resume: bool = False,
+    ) -> int:
+        self._check()
+        self._number += 1
+        self._generated = 0
+        self.chats.append(Request(self._number, list(messages), sampling))
+        return self._number
+
+    def cancel(self, request: int) -> None:
+        self.cancelled.append(request)
+        if self.chats and request == self.chats[-1].number:
+            self.finish("cancelled")
+
+    def count(self, messages: Sequence[Message]) -> int:
+        self._check()
+        self._number += 1
+        self.counts.append(list(messages))
+        tokens = sum(len(message.content) for message in messages)
+        self._queue.put_nowait(Envelope(self._number, Counted(tokens)))
+        return self._number
+
+    async def close(self) -> None:
+        self.closed = True
+        self._queue.put_nowait(None)
+
+    def _check(self) -> None:
+        if self.dead:
+            raise EngineError("No model is loaded", "Load a model first")
+
+    # What the test calls
+
+    def emit(self, event: Event, request: int | None = None) -> None:
+        """Any event; by default of the newest `chat`, or of none."""
+        number = request if request is not None else (self.chats[-1].number if self.chats else 0)
+        self._queue.put_nowait(Envelope(number, event))
+
+    def ready(self, **changes: object) -> None:
+        """The model is loaded."""
+        self.emit(replace(self.ready_event, **changes), 0)  # type: ignore[arg-type]
+
+    def say(self, *texts: str, seconds: float = 0.04) -> None:
+        """Tokens of the answer."""
+        for text in texts:
+            self.emit(Token(1000 + self._generated, text, self._generated, seconds, 0.0))
+            self._generated += 1
+
+    def read_prompt(self, done: int, total: int) -> None:
+        """Progress of the prompt."""
+        self.emit(PromptProgress(done, total, 0, 0.5))
+
+    def trim(self, messages: int) -> None:
+        """The oldest messages are left out."""
+        self.emit(Trimmed(messages, 4000, 4096))
+
+    def finish(self, reason: FinishReason = "stop", seed: int = 7) -> None:
+        """The answer ends."""
+        generated = self._generated
+        self.emit(Finished(reason, seed, 40, 0, generated, 0.5, generated * 0.04))
+
+    def answer(self, *texts: str) -> None:
+        """A whole answer."""
+        self.say(*texts)
+        self.finish()
+
+    def fail(self, what: str = "The model file is damaged", cure: str = "Download it again") -> None:
+        """The load, or the request, fails."""
+        self.emit(Failed(what, cure, 3))
+
+    def die(self) -> None:
+        """The process ends unasked."""
+        self.dead = True
+        self.emit(Failed("The decoder's process ended unexpectedly (code -9)", "Load the model again", 7), 0)
+        self._queue.put_nowait(None)
+
+
+async def wait_until(pilot: Pilot[None], true: Callable[[], object], seconds: float = 8.0) -> None:
+    """Let the app run until something is true; fails where it never becomes so."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not true():
+        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
+        await pilot.pause(0.01)
