@@ -78,6 +78,7 @@ class Engine:
         self._cache = self._new_cache(self.context)
         self._ids: list[int] = []  # what the cache holds
         self._logits: Floats | None = None  # of the last token in the cache
+        self._answers = 0  # begun so far: only the latest may go on
         self._blas = threadpoolctl.ThreadpoolController()
 
     @classmethod
@@ -225,6 +226,9 @@ class Engine:
     ) -> Iterator[Token]:
         if max_tokens == 0:
             return
+        self._open()
+        self._answers += 1
+        answer = self._answers
         began = time.perf_counter()
         with self._blas.limit(limits=self.threads, user_api="blas"):
             try:
@@ -234,6 +238,9 @@ class Engine:
         stream = self.tokenizer.stream()
         before = time.perf_counter()
         for index in range(self.context):
+            self._open()
+            if answer != self._answers:
+                raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
             with self._blas.limit(limits=self.threads, user_api="blas"):
                 token_id = sampler.choose(logits[0], self._ids)
                 finish = self._finish(token_id, index + 1, max_tokens, should_stop)
@@ -308,7 +315,12 @@ class Engine:
         return self._logits
 
     def _checked(self, ids: Sequence[int], context: int) -> npt.NDArray[np.int64]:
-        tokens = np.asarray(ids, np.int64).reshape(-1)
+        try:
+            tokens = np.asarray(ids, np.int64).reshape(-1)
+        except OverflowError:
+            raise EngineError(
+                f"{max(ids, key=abs)} is no token of this model", f"Ids go to {self.config.vocabulary - 1}"
+            ) from None
         if not len(tokens):
             raise EngineError("The prompt is empty", "Give at least one token")
         if len(tokens) > context:
