@@ -335,13 +335,16 @@ def model(recipe: Recipe) -> Model:
     return write(recipe, Path(_folder().name) / f"{abs(hash(recipe)):x}.gguf")
 
 
-def scripted(table: np.ndarray, path: Path, context: int = 512, **kwargs: Any) -> Model:
-    """A model whose logits after token t are `table[t]` ([V, V]), whatever came before."""
+def scripted(
+    table: np.ndarray, path: Path, context: int = 512, broken: Sequence[int] = (), **kwargs: Any
+) -> Model:
+    """A model whose logits after token t are `table[t]` ([V, V]), and NaN after those that are `broken`."""
     size = len(table)
     small = {"layers": 1, "heads": 1, "kv_heads": 1, "experts": 2, "used": 1}
     recipe = Recipe(hidden=size, vocab=size, context=context, **small, **kwargs)
     values = {name: np.zeros_like(value) for name, value in tensors(recipe).items()}
     values["token_embd"] = np.eye(size)
+    values["token_embd"][list(broken)] = np.nan
     values["output_norm"] = np.ones(size)
     values["output"] = np.asarray(table, np.float64).T / np.sqrt(size) * np.sqrt(1 + recipe.eps * size)
     return write(recipe, path, values)
