@@ -40,7 +40,9 @@ from smallchat.settings import DEFAULT_CONTEXT, Sampling
 TELEMETRY_SECONDS = 0.2
 """Telemetry is sent this often at the most while the engine works."""
 IDLE_SECONDS = 2.0
-"""… and this often while it waits, as long as something still changes."""
+"""… and this often while it waits, where something changed."""
+IDLE_LAYERS = 4
+"""Layers looked at for experts in memory each time while it waits."""
 
 
 class Worker:
@@ -74,6 +76,8 @@ class Worker:
             try:
                 request = self._requests.get(timeout=IDLE_SECONDS)
             except queue.Empty:
+                if self._engine is not None:
+                    self._engine.experts.look(IDLE_LAYERS)
                 self._telemetry(0, force=True)
                 continue
             self.serve(request)
@@ -118,7 +122,7 @@ class Worker:
         )
         seconds = time.perf_counter() - began
         self._send(number, describe(engine, seconds, bool(request.get("demo"))))
-        engine.experts.resident(all_layers=True)
+        engine.experts.look(engine.config.layers)
         self._telemetry(number, force=True)
 
     def _chat(self, number: int, request: Mapping[str, Any]) -> None:

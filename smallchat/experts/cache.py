@@ -68,7 +68,10 @@ class CachedExperts:
             at += part.size
         return parts[0], parts[1], parts[2]
 
-    def resident(self, all_layers: bool = False) -> npt.NDArray[np.bool_]:
+    def look(self, layers: int) -> None:
+        """Nothing to look for: what is held is known."""
+
+    def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: held in a slot."""
         table = np.zeros((self._layout.layers, self._layout.experts), bool)
         for layer, held in enumerate(self._held):

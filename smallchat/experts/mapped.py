@@ -14,8 +14,6 @@ from smallchat.experts.layout import ExpertLayout
 
 Bytes = npt.NDArray[np.uint8]
 
-_LAYERS_A_LOOK = 8
-
 
 class MappedExperts:
     """Views of the mapped file; which experts are in memory is asked from the system (`mincore`)."""
@@ -41,13 +39,16 @@ class MappedExperts:
         )
         return gate, up, down
 
-    def resident(self, all_layers: bool = False) -> npt.NDArray[np.bool_]:
-        """bool [layers, experts]: wholly in memory.
+    def resident(self) -> npt.NDArray[np.bool_]:
+        """bool [layers, experts]: wholly in memory when last looked at, or used since."""
+        return self._resident
 
-        The system is asked for a few layers a call, round and round, because asking takes time; used experts
-        are known at once.
+    def look(self, layers: int) -> None:
+        """Ask the system about so many layers, going on where the last look ended.
+
+        Takes about a millisecond a layer (of 32 experts): not for the time between two tokens.
         """
-        count = self._layout.layers if all_layers else min(_LAYERS_A_LOOK, self._layout.layers)
+        count = min(layers, self._layout.layers)
         for step in range(count):
             layer = (self._next_layer + step) % self._layout.layers
             for expert in range(self._layout.experts):
@@ -55,7 +56,6 @@ class MappedExperts:
                 if None not in seen:
                     self._resident[layer, expert] = all(seen)
         self._next_layer = (self._next_layer + count) % self._layout.layers
-        return self._resident
 
     def resident_bytes(self) -> int:
         """Bytes of the experts last seen in memory."""

@@ -192,7 +192,9 @@ def _q4_k(blocks: Bytes) -> Floats:
 
 
 def _q5_k(blocks: Bytes) -> Floats:
-    fifth: Bytes = (blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(1)  # [n, 8, 32]
+    fifth: Bytes = (blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(
+        1
+    )  # [n, 8, 32]
     low = _nibbles(blocks[:, 48:176].reshape(-1, 32)).reshape(-1, 8, 32)
     return _k_groups(blocks, low | (fifth << np.uint8(4)))
 
