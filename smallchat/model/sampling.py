@@ -52,8 +52,9 @@ class Sampler:
             return int(scores.argmax())
 
         ids = self._largest(scores, settings.top_k)
-        scores = scores[ids] / settings.temperature
-        probabilities = np.exp(scores - scores[0])
+        # A temperature next to zero makes minus infinity of all but the best.
+        with np.errstate(over="ignore"):
+            probabilities = np.exp((scores[ids] - scores[ids[0]]) / settings.temperature)
         probabilities /= probabilities.sum()
         keep = len(ids)
         if settings.top_p < 1.0:
