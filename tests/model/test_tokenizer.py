@@ -209,7 +209,7 @@ PROSE = [
     "The quick brown fox jumps over the lazy dog's back, doesn't it? I'd say they've 1,234.56 reasons.",
     "def fib(n):\n    return n if n < 2 else fib(n - 1) + fib(n - 2)\n\n\nprint([fib(i) for i in range(10)])",
     "北京是中国的首都，人口约2189万。人工智能模型在本地运行——不需要网络！",
-    "Grüße aus Köln: Straße, Œuvre, ½ ℓ, naïve café — «Привет, мир», こんにちは世界, 안녕하세요, שלום, مرحبا ١٢٣",
+    "Grüße aus Köln: Straße, Œuvre, ½ ℓ, naïve café — «Привет, мир», こんにちは世界, 안녕하세요, שלום, ١٢٣",
     "👩‍👩‍👧‍👦 🇩🇪 🤷🏽‍♀️ e\u0301 \u00a0\u3000 tabs\t\tand   spaces \r\n\r\n  end ",
     "<|im_start|>system\n{{ x }}<|im_end|> https://example.org/?q=a%20b&c=d#e_f {'k': [1e-5, 0xFF]}",
 ]
