@@ -99,7 +99,13 @@ def ask(
     from smallchat.commands import ask
 
     own = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    sampling: dict[str, Any] = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "seed": seed}
+    sampling: dict[str, Any] = {
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "seed": seed,
+    }
     sampling |= {"repeat_penalty": repeat_penalty, "system": system}
     ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
 

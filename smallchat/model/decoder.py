@@ -81,8 +81,10 @@ class Decoder:
 
     def norm(self, x: Floats, scale: Floats) -> Floats:
         """x / √(mean(x²) + ε) · scale, over the last axis."""
-        mean = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
-        normed: Floats = x / np.sqrt(mean + np.float32(self.config.rms_epsilon)) * scale
+        mean: Floats = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
+        mean += np.float32(self.config.rms_epsilon)
+        normed: Floats = np.divide(x, np.sqrt(mean), dtype=np.float32)
+        normed *= scale
         return normed
 
     def attention(

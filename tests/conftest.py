@@ -1,0 +1,18 @@
+"""No test sees the user's own files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own for conversations, settings, models and logs."""
+    for name in [name for name in os.environ if name.startswith("SMALLCHAT_")]:
+        monkeypatch.delenv(name)
+    folder = tmp_path / "home"
+    monkeypatch.setenv("SMALLCHAT_HOME", str(folder))
+    return folder

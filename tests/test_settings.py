@@ -1,0 +1,110 @@
+"""Settings: where each comes from, what wins, and clear words for what means nothing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from smallchat import paths, settings
+from smallchat.settings import Sampling, Settings, UsageError, parse_size
+
+
+def write_config(text: str) -> None:
+    paths.config_file().parent.mkdir(parents=True)
+    paths.config_file().write_text(text, encoding="utf-8")
+
+
+def test_defaults_are_the_published_ones() -> None:
+    assert settings.load({}, {}) == Settings()
+    assert settings.load({}, {}).sampling() == Sampling(0.6, 20, 0.95, 0.0, 1.0, None)
+
+
+def test_flag_beats_environment_beats_file() -> None:
+    write_config('mem = "1G"\nthreads = 1\ncontext = 1000\n')
+    loaded = settings.load(
+        {"mem": "3G", "threads": None}, {"SMALLCHAT_MEM": "2G", "SMALLCHAT_THREADS": "2", "OTHER": "x"}
+    )
+    assert (loaded.mem, loaded.threads, loaded.context) == (3 << 30, 2, 1000)
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("8G", 8 << 30),
+        ("600M", 600 << 20),
+        ("1.5GiB", 3 << 29),
+        ("2gb", 2 << 30),
+        (" 512 K ", 512 << 10),
+        ("1073741824", 1 << 30),
+        (4096, 4096),
+    ],
+)
+def test_sizes(text: str | int, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1G", "8X", "G", "1e9", "nan", "8 G B", "1" * 30, "0.0000001K"])
+def test_no_sizes(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_size(text)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"threads": 0},
+        {"context": -5},
+        {"context": 2.5},
+        {"kernels": "cuda"},
+        {"temperature": -1.0},
+        {"temperature": math.nan},
+        {"top_p": 0.0},
+        {"top_p": 1.5},
+        {"min_p": 2.0},
+        {"top_k": -1},
+        {"repeat_penalty": 0.0},
+        {"seed": -1},
+        {"mem": "much"},
+        {"model": 7},
+    ],
+)
+def test_values_that_mean_nothing(flags: dict[str, object]) -> None:
+    with pytest.raises(UsageError) as raised:
+        settings.load(flags, {})
+    assert next(iter(flags)) in str(raised.value) or repr(flags.get("mem")) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", ["mem = ", "[", 'colour = "red"', "\x00", 'threads = "many"'])
+def test_a_wrong_config_file_is_named(text: str) -> None:
+    write_config(text)
+    with pytest.raises(UsageError) as raised:
+        settings.load({}, {})
+    assert "config.toml" in str(raised.value)
+
+
+def test_a_config_file_that_is_no_text_is_named() -> None:
+    write_config("")
+    paths.config_file().write_bytes(b"mem = \xff\xfe")
+    with pytest.raises(UsageError, match=r"config\.toml"):
+        settings.load({}, {})
+
+
+def test_a_seed_is_made_up_only_where_there_is_none() -> None:
+    assert Sampling(seed=5).seeded() == Sampling(seed=5)
+    made = {Sampling().seeded().seed for _ in range(5)}
+    assert None not in made
+    assert len(made) > 1
+
+
+def test_all_folders_lie_below_the_home_that_is_set(home: Path) -> None:
+    for path in (paths.conversations(), paths.config_file(), paths.models(), paths.engine_log()):
+        assert path.is_relative_to(home)
+
+
+def test_without_a_home_the_folders_are_the_systems(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SMALLCHAT_HOME")
+    assert paths.conversations().name == "conversations.sqlite3"
+    assert "smallchat" in paths.data().parts
