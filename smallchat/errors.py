@@ -23,15 +23,20 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # Ctrl+C
 
 
+def one_line(text: str) -> str:
+    """`text` with escapes for line breaks and for whatever a terminal would obey: files hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class SmallchatError(Exception):
     """A problem told in the user's words: `what` happened (to which file), and the `cure`."""
 
     exit_code: ExitCode = ExitCode.UNEXPECTED
 
     def __init__(self, what: str, cure: str = "") -> None:
-        self.what = what
-        self.cure = cure
-        super().__init__(f"{what}. {cure}" if cure else what)
+        self.what = one_line(what)
+        self.cure = one_line(cure)
+        super().__init__(f"{self.what}. {self.cure}" if cure else self.what)
 
 
 class ModelError(SmallchatError):
