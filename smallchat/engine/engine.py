@@ -238,23 +238,24 @@ class Engine:
         stream = self.tokenizer.stream()
         before = time.perf_counter()
         for index in range(self.context):
-            self._open()
-            if answer != self._answers:
-                raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
-            with self._blas.limit(limits=self.threads, user_api="blas"):
-                token_id = sampler.choose(logits[0], self._ids)
-                finish = self._finish(token_id, index + 1, max_tokens, should_stop)
-                if finish is None:
-                    logits = self._feed(np.array([token_id]))
-                    self.tally.token(time.perf_counter() - before)
+            token_id = sampler.choose(logits[0], self._ids)
+            finish = self._finish(token_id, index + 1, max_tokens, should_stop)
             text = "" if finish == "stop" else stream.push(token_id)
             if finish:
                 text += stream.finish()
             now = time.perf_counter()
+            if index:
+                self.tally.token(now - before)
             yield Token(token_id, text, index, now - before, now - began, finish)
             if finish:
                 return
-            before = now
+            # Only now the next one: what is known is shown first.
+            before = time.perf_counter()
+            self._open()
+            if answer != self._answers:
+                raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
+            with self._blas.limit(limits=self.threads, user_api="blas"):
+                logits = self._feed(np.array([token_id]))
 
     def _finish(
         self, token_id: int, count: int, max_tokens: int | None, should_stop: Callable[[], bool]
