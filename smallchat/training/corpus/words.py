@@ -1,0 +1,35 @@
+"""Names, places and things from `text/words.txt`, and words nobody has seen.
+
+The lists are long and invented words are mixed in, because copying a word out of a note has to be learned as
+copying, not as a choice among known words.
+"""
+
+from __future__ import annotations
+
+import random
+
+from .source import lines
+
+
+def _read() -> dict[str, list[str]]:
+    lists: dict[str, list[str]] = {}
+    name = ""
+    for line in lines("words.txt"):
+        if line.startswith("# "):
+            name = line[2:]
+            lists[name] = []
+        else:
+            lists[name] += line.split("|")
+    return lists
+
+
+LISTS = _read()
+
+
+def invented(rng: random.Random) -> str:
+    """A capitalised word that is in no list, such as Braidor."""
+    count = rng.choice((1, 1, 2))
+    word = "".join(
+        rng.choice(LISTS["starts"]) + rng.choice(LISTS["middles"]) for _ in range(count)
+    ) + rng.choice(LISTS["ends"])
+    return word.capitalize()
