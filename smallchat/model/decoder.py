@@ -47,6 +47,8 @@ class Decoder:
     def __init__(self, config: ModelConfig, weights: Weights, kernels: Kernels, experts: Experts) -> None:
         self.config, self.weights, self.kernels, self.experts = config, weights, kernels, experts
 
+    # Where a file holds numbers that are none, the sampler says so; NumPy's warnings would only precede it.
+    @np.errstate(all="ignore")
     def forward(
         self,
         ids: npt.NDArray[np.int64],
