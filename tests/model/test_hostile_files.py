@@ -23,6 +23,8 @@ from tests.support.models import ARRAY, BOOL, F32, F64, I32, STRING, U8, U32, U6
 SMALL = Recipe(
     layers=2, hidden=32, heads=2, kv_heads=1, head=16, experts=3, used=2, width=32, type="Q4_0", seed=300
 )
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")  # they would stand above the one line
+
 LIMIT = 200 << 20
 """Bytes that no file of a few dozen kilobytes may take."""
 
