@@ -5,6 +5,7 @@ Nothing is imported here that a command may not need: `smallchat --help` is inst
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated, Any
 
@@ -136,6 +137,9 @@ def _merged(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, A
 
 def main() -> None:
     """Entry of the `smallchat` command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that is not UTF-8 shows what it can
     try:
         app(standalone_mode=True)
     except SmallchatError as error:

@@ -14,7 +14,7 @@ from smallchat.settings import Settings, UsageError
 from smallchat.tui.text import plain
 
 MAX_INPUT = 1 << 24
-"""Characters read from standard input at the most."""
+"""Bytes read from standard input at the most."""
 
 
 def run(settings: Settings, question: str | None, max_tokens: int | None, as_json: bool, raw: bool) -> None:
@@ -74,15 +74,14 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
 
 def _prompt(question: str | None) -> str:
     """The question and the piped text: the text first, as a document to ask about."""
-    piped = ""
-    if not sys.stdin.isatty():
-        try:
-            piped = sys.stdin.read(MAX_INPUT + 1)
-        except UnicodeDecodeError:
-            raise UsageError("Standard input is not text", "Pipe UTF-8 text into smallchat") from None
+    piped = b"" if sys.stdin.isatty() else sys.stdin.buffer.read(MAX_INPUT + 1)
     if len(piped) > MAX_INPUT:
-        raise UsageError("Standard input is too long", f"Give at most {MAX_INPUT} characters")
-    parts = [part for part in (piped.strip(), (question or "").strip()) if part]
+        raise UsageError("Standard input is too long", f"Give at most {MAX_INPUT} bytes")
+    try:
+        text = piped.decode("utf-8")
+    except UnicodeDecodeError:
+        raise UsageError("Standard input is not text", "Pipe UTF-8 text into smallchat") from None
+    parts = [part for part in (text.strip(), (question or "").strip()) if part]
     if not parts:
         raise UsageError("There is no question", 'Give one: smallchat ask "…", or pipe one in')
     return "\n\n".join(parts)

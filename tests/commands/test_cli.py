@@ -1,0 +1,209 @@
+"""The command line as a shell sees it: real processes, exit codes, data on stdout, the rest on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from smallchat import __version__, paths
+from smallchat.engine import Engine
+from smallchat.errors import ExitCode
+from tests.support.models import Recipe, model
+
+
+def smallchat(
+    *arguments: str, piped: str | bytes = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "smallchat", *arguments],
+        input=piped.encode() if isinstance(piped, str) else piped,
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=120,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+
+
+def tiny() -> str:
+    return str(model(Recipe()).path)
+
+
+def test_version() -> None:
+    assert smallchat("--version").stdout == f"smallchat {__version__}\n"
+
+
+def test_help_names_every_command_and_the_exit_codes_and_is_instant() -> None:
+    times = []
+    for _ in range(3):
+        began = time.perf_counter()
+        done = smallchat("--help")
+        times.append(time.perf_counter() - began)
+    assert done.returncode == ExitCode.OK
+    words = done.stdout.split()
+    assert {"ask", "info", "paths", "--model", "--mem", "--context", "--threads", "--kernels"} <= set(words)
+    text = " ".join(words)
+    assert all(f"{int(code)} " in text for code in ExitCode)
+    # 0.2 s on an idle machine; the tests share theirs.
+    assert min(times) < 2
+
+
+def test_ask_prints_the_answer_alone_and_greedy_is_repeatable() -> None:
+    arguments = ("ask", "--model", tiny(), "--temperature", "0", "--max-tokens", "8", "the thing")
+    first, second = smallchat(*arguments), smallchat(*arguments)
+    assert first.returncode == second.returncode == ExitCode.OK
+    assert first.stdout == second.stdout
+    assert first.stderr == ""
+
+
+def test_ask_json_tells_everything_and_agrees_with_the_engine() -> None:
+    done = smallchat(
+        *("ask", "--model", tiny(), "--seed", "5", "--max-tokens", "8", "--kernels", "numpy"),
+        *("--threads", "1", "--json", "--raw", "the thing"),
+    )
+    answer = json.loads(done.stdout)
+    engine = Engine.load(tiny(), kernels="numpy", threads=1)
+    ids = engine.tokenizer.encode("the thing")
+    expected = "".join(token.text for token in engine.generate(ids, 8, seed=5))
+    engine.close()
+    assert answer["answer"] == expected
+    assert (answer["seed"], answer["kernels"], answer["prompt_tokens"]) == (5, "numpy", len(ids))
+    assert answer["finish"] in {"length", "stop"}
+
+
+def test_ask_reads_standard_input_before_the_question() -> None:
+    options = ("--model", tiny(), "--max-tokens", "1", "--json", "--raw")
+    together = json.loads(smallchat("ask", *options, "and that?", piped="the note\n").stdout)
+    alone = json.loads(smallchat("ask", *options, "the note\n\nand that?").stdout)
+    assert together["prompt_tokens"] == alone["prompt_tokens"]
+    assert json.loads(smallchat("ask", *options, piped="the note").stdout)["prompt_tokens"] > 0
+
+
+def test_flags_may_stand_before_the_command() -> None:
+    done = smallchat("--model", tiny(), "--kernels", "numpy", "ask", "--max-tokens", "1", "--json", "the")
+    assert json.loads(done.stdout)["kernels"] == "numpy"
+
+
+def test_info_and_paths() -> None:
+    facts = json.loads(smallchat("info", tiny(), "--json").stdout)
+    assert (facts["layers"], facts["quantisation"], facts["context"]) == (2, "F32", 512)
+    assert "quantisation" in smallchat("info", tiny()).stdout
+    places = json.loads(smallchat("paths", "--json").stdout)
+    assert places["conversations"] == str(paths.conversations())
+    assert Path(places["models"]) == paths.models()
+
+
+def test_a_model_is_found_by_its_name_in_the_models_folder() -> None:
+    paths.models().mkdir(parents=True)
+    os.link(tiny(), paths.models() / "SmallThinker-4B-tiny.gguf")
+    for name in ("SmallThinker-4B-tiny", "SmallThinker-4B-tiny.gguf", "4b"):
+        assert json.loads(smallchat("info", name, "--json").stdout)["layers"] == 2
+    os.link(tiny(), paths.models() / "other-4B.gguf")
+    done = smallchat("info", "4b")
+    assert done.returncode == ExitCode.MODEL
+    assert "SmallThinker-4B-tiny" in done.stderr
+
+
+def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], ExitCode, str]]:
+    (folder / "empty.gguf").touch()
+    (folder / "note.gguf").write_text("dear diary")
+    cut = folder / "cut.gguf"
+    cut.write_bytes(Path(tiny()).read_bytes()[:5000])
+    ask = ["ask", "hello", "--model"]
+    return {
+        "missing": ([*ask, str(folder / "nix.gguf")], ExitCode.MODEL, "nix.gguf"),
+        "unknown name": ([*ask, "nix"], ExitCode.MODEL, "nix"),
+        "folder": ([*ask, str(folder)], ExitCode.MODEL, "folder"),
+        "empty": ([*ask, str(folder / "empty.gguf")], ExitCode.MODEL, "empty.gguf"),
+        "not a model": ([*ask, str(folder / "note.gguf")], ExitCode.MODEL, "note.gguf"),
+        "cut": ([*ask, str(cut)], ExitCode.MODEL, "cut.gguf"),
+        "info of a cut file": (["info", str(cut)], ExitCode.MODEL, "cut.gguf"),
+        "context": ([*ask, tiny(), "--context", "100000"], ExitCode.CONTEXT, "--context 512"),
+        "budget": ([*ask, tiny(), "--mem", "1M"], ExitCode.MEMORY, "--mem"),
+        "no size": ([*ask, tiny(), "--mem", "lots"], ExitCode.USAGE, "lots"),
+        "kernels": ([*ask, tiny(), "--kernels", "cuda"], ExitCode.USAGE, "cuda"),
+        "temperature": ([*ask, tiny(), "--temperature", "-1"], ExitCode.USAGE, "temperature"),
+        "flag": ([*ask, tiny(), "--nix"], ExitCode.USAGE, "--nix"),
+        "long prompt": (["ask", "word " * 500, "--model", tiny()], ExitCode.CONTEXT, "512"),
+        "no question": (["ask", "--model", tiny()], ExitCode.USAGE, "question"),
+        "no terminal": ([], ExitCode.USAGE, "terminal"),
+    }
+
+
+CASES = (
+    *("missing", "unknown name", "folder", "empty", "not a model", "cut", "info of a cut file", "context"),
+    *("budget", "no size", "kernels", "temperature", "flag", "long prompt", "no question", "no terminal"),
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_wrong_input_is_one_clear_line_and_the_documented_exit_code(case: str, tmp_path: Path) -> None:
+    arguments, code, words = wrong_inputs(tmp_path)[case]
+    done = smallchat(*arguments)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    if code is not ExitCode.USAGE or not words.startswith("--"):
+        assert done.stderr.startswith("smallchat: ")
+        assert done.stderr.count("\n") == 1
+
+
+def test_a_wrong_config_file_is_told_to_every_command() -> None:
+    paths.config_file().parent.mkdir(parents=True)
+    paths.config_file().write_text("threads = 'many'")
+    done = smallchat("ask", "hello", "--model", tiny())
+    assert done.returncode == ExitCode.USAGE
+    assert "config.toml" in done.stderr
+
+
+def test_piped_bytes_that_are_no_text_are_told() -> None:
+    done = smallchat("ask", "--model", tiny(), piped=b"\xff\xfe\x00")
+    assert done.returncode == ExitCode.USAGE
+    assert "not text" in done.stderr
+
+
+def test_an_answer_reaches_a_terminal_that_is_not_utf8() -> None:
+    done = smallchat("ask", "--model", tiny(), "--raw", "--max-tokens", "9", "你", PYTHONIOENCODING="ascii")
+    assert done.returncode == ExitCode.OK, done.stderr
+
+
+def test_a_name_with_control_characters_cannot_reach_the_terminal(tmp_path: Path) -> None:
+    done = smallchat("info", str(tmp_path / "a\x1b]0;owned\x07.gguf"))
+    assert done.returncode == ExitCode.MODEL
+    assert "\x1b" not in done.stderr
+    assert "\x07" not in done.stderr
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m smallchat ask --model {tiny()} --max-tokens 200 --raw the | head -c 1"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120)
+    assert len(done.stdout) == 1
+    assert b"Traceback" not in done.stderr
+    assert b"Error" not in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
+def test_ctrl_c_ends_quietly_with_130() -> None:
+    made = model(Recipe(layers=8, context=8192))
+    arguments = ("ask", "--model", str(made.path), "--context", "8192", "--kernels", "numpy", "--raw")
+    with subprocess.Popen(
+        [sys.executable, "-m", "smallchat", *arguments, "--top-p", "1", "--top-k", "0", "--seed", "1", "the"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(1)
+        process.send_signal(2)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert b"Traceback" not in errors

@@ -1,0 +1,304 @@
+"""The decoder's process as the screen sees it: a real child, spoken to over its pipes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from smallchat.engine.client import LoadOptions, Message, WorkerClient
+from smallchat.engine.events import (
+    USED,
+    Counted,
+    Envelope,
+    Failed,
+    Finished,
+    PromptProgress,
+    Ready,
+    Telemetry,
+    Token,
+    Trimmed,
+    dump,
+    parse,
+)
+from smallchat.errors import EngineError, ExitCode
+from smallchat.settings import Sampling
+from tests.support.models import Recipe, model, script, scripted, vocabulary
+
+GREEDY = Sampling(temperature=0.0, seed=1)
+SECONDS = 60
+HELLO = [Message("user", "the thing in 你好")]
+
+
+class Listener:
+    """Everything that a client says, kept, and waited for."""
+
+    def __init__(self, client: WorkerClient) -> None:
+        self.client = client
+        self.seen: list[Envelope] = []
+        self._stream = client.events()
+
+    async def until(self, wanted: Callable[[Envelope], bool]) -> Envelope:
+        async with asyncio.timeout(SECONDS):
+            async for envelope in self._stream:
+                self.seen.append(envelope)
+                if wanted(envelope):
+                    return envelope
+        raise AssertionError(f"never came; last was {self.seen[-1:]}")
+
+    async def kind(self, kind: type, request: int | None = None) -> Envelope:
+        return await self.until(
+            lambda e: isinstance(e.event, kind) and (request is None or e.request == request)
+        )
+
+    def of(self, kind: type, request: int) -> list:
+        return [e.event for e in self.seen if isinstance(e.event, kind) and e.request == request]
+
+
+@asynccontextmanager
+async def running(path: Path, **options: object) -> AsyncIterator[Listener]:
+    client = WorkerClient()
+    await client.start(LoadOptions(path, **options))  # type: ignore[arg-type]
+    try:
+        yield Listener(client)
+    finally:
+        await client.close()
+
+
+def child_of(client: WorkerClient) -> int:
+    assert client._process is not None
+    return client._process.pid
+
+
+async def test_it_loads_and_says_what_it_loaded() -> None:
+    made = model(Recipe(template="{{ messages[0].content }}"))
+    async with running(made.path, kernels="numpy", threads=1, context=256) as worker:
+        ready = (await worker.kind(Ready)).event
+        assert isinstance(ready, Ready)
+        assert (ready.layers, ready.experts, ready.experts_used, ready.hidden) == (2, 4, 2, 64)
+        assert (ready.context, ready.model_context, ready.kernels, ready.threads) == (256, 512, "numpy", 1)
+        assert ready.path == str(made.path)
+        telemetry = (await worker.kind(Telemetry)).event
+        assert isinstance(telemetry, Telemetry)
+        assert len(telemetry.experts) == len(telemetry.heat) == 2 * 4
+        assert telemetry.memory.total >= telemetry.memory.rest > 0
+
+
+async def test_an_answer_streams_and_ends() -> None:
+    async with running(model(Recipe()).path, threads=1) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat(HELLO, GREEDY, max_tokens=12)
+        finished = (await worker.kind(Finished, request)).event
+        assert isinstance(finished, Finished)
+        tokens = worker.of(Token, request)
+        assert [token.index for token in tokens] == list(range(len(tokens)))
+        assert finished.generated_tokens == 12 or finished.reason == "stop"
+        assert finished.seed == 1
+        progress = worker.of(PromptProgress, request)
+        assert progress[-1].done == progress[-1].total == finished.prompt_tokens > 0
+        last = worker.of(Telemetry, request)[-1]
+        assert last.experts.count(bytes([USED])) == 2 * 2
+        assert last.context_used == finished.prompt_tokens + len(tokens) - 1
+        assert last.decode_speed > 0
+        assert last.prompt_speed > 0
+
+
+async def test_the_same_question_is_not_read_twice_and_gets_the_same_answer() -> None:
+    async with running(model(Recipe()).path, threads=1) as worker:
+        await worker.kind(Ready)
+        texts = []
+        for _ in range(2):
+            request = worker.client.chat(HELLO, Sampling(seed=7), max_tokens=10)
+            finished = (await worker.kind(Finished, request)).event
+            texts.append("".join(token.text for token in worker.of(Token, request)))
+        assert isinstance(finished, Finished)
+        assert finished.reused_tokens >= finished.prompt_tokens - 1
+        assert texts[0] == texts[1]
+
+
+async def test_cancel_stops_within_a_token_and_the_next_question_works() -> None:
+    async with running(model(Recipe(context=2048)).path, threads=1) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat(HELLO, Sampling(temperature=1.5, top_k=0, top_p=1.0, seed=3))
+        await worker.kind(Token, request)
+        worker.client.cancel(request)
+        finished = (await worker.kind(Finished, request)).event
+        assert isinstance(finished, Finished)
+        assert finished.reason in {"cancelled", "stop"}
+        again = worker.client.chat(HELLO, GREEDY, max_tokens=2)
+        await worker.kind(Finished, again)
+
+
+async def test_cancel_during_the_prompt_gives_no_token() -> None:
+    made = model(Recipe(layers=8, context=8192))
+    async with running(made.path, threads=1, context=8192, kernels="numpy") as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat([Message("user", "z" * 6000)], GREEDY)
+        await worker.kind(PromptProgress, request)
+        worker.client.cancel(request)
+        finished = (await worker.kind(Finished, request)).event
+        assert isinstance(finished, Finished)
+        assert finished.reason == "cancelled"
+        assert finished.generated_tokens == 0
+
+
+async def test_what_does_not_fit_is_left_out_and_said() -> None:
+    async with running(model(Recipe()).path, threads=1, context=128) as worker:
+        await worker.kind(Ready)
+        turns = [Message("user" if i % 2 == 0 else "assistant", f"turn {i} " * 3) for i in range(9)]
+        messages = [Message("system", "be brief"), *turns]
+        request = worker.client.chat(messages, GREEDY, max_tokens=1)
+        trimmed = (await worker.kind(Trimmed, request)).event
+        assert isinstance(trimmed, Trimmed)
+        assert trimmed.messages > 0
+        assert trimmed.messages % 2 == 0  # a question goes together with its answer
+        assert trimmed.tokens <= 96
+        await worker.kind(Finished, request)
+        counts = []
+        for start in (0, trimmed.messages):
+            asked = worker.client.count([messages[0], *turns[start:]])
+            counted = (await worker.kind(Counted, asked)).event
+            assert isinstance(counted, Counted)
+            counts.append(counted.tokens)
+        assert counts[0] > 96
+        assert counts[1] == trimmed.tokens
+
+
+async def test_a_message_larger_than_the_context_fails_with_words() -> None:
+    async with running(model(Recipe()).path, threads=1, context=64) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat([Message("user", "word " * 100)], GREEDY)
+        failed = (await worker.kind(Failed, request)).event
+        assert isinstance(failed, Failed)
+        assert failed.exit_code == ExitCode.CONTEXT
+        assert "64" in failed.what
+        await worker.kind(Finished, worker.client.chat(HELLO, GREEDY, max_tokens=1))
+
+
+async def test_a_stopped_answer_is_continued_in_place(tmp_path: Path) -> None:
+    words = vocabulary()
+    end = words.special("<|im_end|>")
+    chain = [*words.ids("\nABCDEFGHIJKL"), end]  # the template's last token is a line's end
+    made = scripted(script(320, chain), tmp_path / "alphabet.gguf")
+    async with running(made.path, threads=1) as worker:
+        await worker.kind(Ready)
+        whole = worker.client.chat(HELLO, GREEDY)
+        await worker.kind(Finished, whole)
+        assert "".join(token.text for token in worker.of(Token, whole)) == "ABCDEFGHIJKL"
+        begun = [*HELLO, Message("assistant", "ABCDE")]
+        rest = worker.client.chat(begun, GREEDY, resume=True)
+        finished = (await worker.kind(Finished, rest)).event
+        assert isinstance(finished, Finished)
+        assert "".join(token.text for token in worker.of(Token, rest)) == "FGHIJKL"
+        assert finished.reused_tokens >= finished.prompt_tokens - 1
+
+
+async def test_a_file_that_is_no_model_fails_and_another_can_be_loaded(tmp_path: Path) -> None:
+    wrong = tmp_path / "notes.gguf"
+    wrong.write_text("dear diary")
+    async with running(wrong) as worker:
+        failed = (await worker.kind(Failed)).event
+        assert isinstance(failed, Failed)
+        assert failed.exit_code == ExitCode.MODEL
+        assert str(wrong) in failed.what
+        await worker.client.start(LoadOptions(model(Recipe()).path, threads=1))
+        again = Listener(worker.client)
+        await again.kind(Ready)
+
+
+async def test_a_killed_worker_is_told_once_and_can_be_started_again() -> None:
+    made = model(Recipe())
+    async with running(made.path, threads=1) as worker:
+        await worker.kind(Ready)
+        os.kill(child_of(worker.client), signal.SIGKILL)
+        failed = (await worker.kind(Failed)).event
+        assert isinstance(failed, Failed)
+        assert failed.exit_code == ExitCode.ENGINE
+        with pytest.raises(EngineError):
+            worker.client.chat(HELLO, GREEDY)
+        worker.client.cancel(1)  # nobody there: nothing happens
+        await worker.client.start(LoadOptions(made.path, threads=1))
+        await Listener(worker.client).kind(Ready)
+
+
+async def test_closing_ends_the_process_and_says_nothing() -> None:
+    async with running(model(Recipe()).path, threads=1) as worker:
+        await worker.kind(Ready)
+        pid = child_of(worker.client)
+        await worker.client.close()
+        assert not psutil.pid_exists(pid)
+        async with asyncio.timeout(SECONDS):
+            rest = [envelope async for envelope in worker._stream]
+        assert not [envelope for envelope in rest if isinstance(envelope.event, Failed)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9 is for POSIX systems")
+def test_the_worker_does_not_outlive_a_killed_app(home: Path) -> None:
+    app = f"""
+import asyncio, sys, time
+from pathlib import Path
+from smallchat.engine.client import LoadOptions, WorkerClient
+async def main():
+    client = WorkerClient()
+    await client.start(LoadOptions(Path({str(model(Recipe()).path)!r}), threads=1))
+    print(client._process.pid, flush=True)
+    await asyncio.sleep(600)
+asyncio.run(main())
+"""
+    with subprocess.Popen([sys.executable, "-c", app], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        parent.kill()
+        child.wait(SECONDS)
+
+
+def test_nothing_but_events_reaches_standard_output_and_nonsense_is_ignored() -> None:
+    lines = [
+        b"not json",
+        json.dumps({"request": 1, "operation": "dance"}).encode(),
+        json.dumps({"request": 2, "operation": "chat", "messages": []}).encode(),
+        json.dumps({"request": 3, "operation": "load", "path": str(model(Recipe()).path)}).encode(),
+        json.dumps({"request": 4, "operation": "chat", "messages": 7, "sampling": {}}).encode(),
+    ]
+    with subprocess.Popen(
+        [sys.executable, "-m", "smallchat.engine.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"\n".join(lines) + b"\n")
+        process.stdin.flush()
+        seen: list[Envelope] = []
+        while not (seen and seen[-1].request == 4):
+            seen.append(parse(process.stdout.readline()))
+        process.stdin.close()
+        assert process.wait(SECONDS) == 0
+    failures = {e.request: e.event for e in seen if isinstance(e.event, Failed)}
+    assert set(failures) == {2, 4}
+    assert "No model is loaded" in failures[2].what
+    assert "Traceback" not in failures[4].what
+
+
+def test_events_survive_the_wire() -> None:
+    text = 'half "quotes" \x1b[31m 你好 \ud83d 🙂 \n'
+    for event in (Token(5, text, 0, 0.5, 1.5, "stop"), Failed("what", "cure", 3), Trimmed(2, 30, 64)):
+        line = dump(Envelope(7, event))
+        assert line.endswith(b"\n")
+        assert line.count(b"\n") == 1
+        assert parse(line) == Envelope(7, event)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b"[1]", b'{"request":1,"event":"Token","body":{}}', b'{"event":"Nope"}', b"\xff"]
+)
+def test_what_is_no_event_is_a_value_error(line: bytes) -> None:
+    with pytest.raises(ValueError, match="not an engine event"):
+        parse(line)
