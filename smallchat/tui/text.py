@@ -38,12 +38,13 @@ def count(number: int, noun: str) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes with three digits, as 0.93 GiB, 128 MiB."""
-    for unit in ("B", "KiB", "MiB"):
-        if number < 1000:
-            return f"{number:.3g} {unit}"
-        number /= 1024
-    return f"{number:.2f} GiB" if number < 10 else f"{number:.1f} GiB"
+    """Bytes, written as `--mem` takes them: 128M, 0.93G."""
+    mebibytes = number / (1 << 20)
+    if mebibytes < 9.95:
+        return f"{mebibytes:.1f}M"
+    if mebibytes < 900:
+        return f"{mebibytes:.0f}M"
+    return f"{mebibytes / 1024:.2f}G"
 
 
 def speed(tokens_per_second: float) -> str:

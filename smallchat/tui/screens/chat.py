@@ -36,7 +36,7 @@ from smallchat.tui.widgets.topline import TopLine
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
 
-TICK = 0.2
+TICK = 0.25
 """Seconds between two drawings: fast enough to read along, and the processor is the model's."""
 COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
@@ -46,6 +46,7 @@ class ChatScreen(Guarded, Screen[None]):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-broad")]  # noqa: RUF012
 
     def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store: Store) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import VerticalScroll
+from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -32,28 +33,27 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = "Help"
             dialog.border_subtitle = "Esc closes"
-            yield Static(_table([(key.label, key.meaning) for key in KEYS]))
+            yield from _table([(key.label, key.meaning) for key in KEYS])
             yield Static(Content("A bigger model"), classes="heading")
             yield Static(_models())
             yield Static(Content("The panel"), classes="heading")
-            yield Static(_table(_PANEL))
+            yield from _table(_PANEL)
 
 
-def _table(rows: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> Content:
-    width = max(len(name) for name, _ in rows) + 2
-    return Content("\n").join(
-        Content.assemble((name.ljust(width), "$primary"), meaning) for name, meaning in rows
-    )
+def _table(rows: Sequence[tuple[str, str]]) -> ComposeResult:
+    with Container(classes="table"):
+        for name, meaning in rows:
+            yield Static(Content(name), classes="key")
+            yield Static(Content(meaning))
 
 
 def _models() -> Content:
     return Content.assemble(
-        "The model that comes with smallchat is a demonstration. Real ones are GGUF files of SmallThinker\n"
-        "(4B-A0.6B: about 2.5 GB, 21B-A3B: about 12 GB), found on huggingface.co.\n\n",
-        ("  smallchat --model PATH\n\n", "bold"),
-        f"A file NAME.gguf in {paths.models()} is also found as ",
-        ("--model NAME", "bold"),
-        ".\n",
-        ("--mem 2G", "bold"),
-        " keeps all of smallchat below that; experts are then read from disk as they are needed.",
+        "The model that comes with smallchat is a demonstration. Real ones are GGUF files of SmallThinker "
+        "(4B-A0.6B: about 2.5 GB, 21B-A3B: about 12 GB), found on huggingface.co.\n",
+        ("  smallchat --model PATH\n", "bold"),
+        ("  smallchat --model NAME", "bold"),
+        f"   for NAME.gguf in {paths.models()}\n",
+        ("  smallchat --mem 2G", "bold"),
+        "       stays below that: experts are read from disk as they are needed",
     )

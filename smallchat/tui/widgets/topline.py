@@ -9,6 +9,9 @@ from smallchat.engine.events import Ready
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.text import count, one_line
 
+BRIEF = 100
+"""Below this width, the model's name has to do."""
+
 
 class TopLine(Widget):
     """Left the conversation, right the model; both give way where the line is short."""
@@ -23,7 +26,7 @@ class TopLine(Widget):
         """Draw if something changed."""
         title = one_line(dialogue.session.title) or "new conversation"
         if dialogue.ready is not None:
-            model = model_text(dialogue.ready)
+            model = model_text(dialogue.ready, brief=self.size.width < BRIEF)
         else:
             model = "no model" if dialogue.failure is not None else f"{one_line(dialogue.stage)} …"
         if (title, model, saves) != (self._title, self._model, self._saves):
@@ -43,7 +46,9 @@ class TopLine(Widget):
         return left + Content(" " * gap) + model.stylize("$quiet")
 
 
-def model_text(ready: Ready) -> str:
+def model_text(ready: Ready, brief: bool) -> str:
     """One line about the model."""
-    parts = [ready.name, ready.quantisation, ready.kernels, count(ready.threads, "thread")]
+    parts = [ready.name, ready.quantisation]
+    if not brief:
+        parts += [ready.kernels, count(ready.threads, "thread")]
     return one_line(" · ".join([*(["demo"] if ready.demo else []), *parts]))

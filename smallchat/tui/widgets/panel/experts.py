@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Static
 
 from smallchat.engine.events import IN_MEMORY, USED, Telemetry
 from smallchat.tui.widgets.panel.figure import BLANK, Figure
@@ -22,6 +23,9 @@ DISK, IDLE, COOL, WARM, HOT, NOW = range(6)
 
 GLYPHS = "·░▒▒▓█"
 _HALVES = " ▄▀█"
+_LEGEND = Content.assemble(
+    "· disk  ", ("░▒▓", "$expert-hot"), " memory  ", ("█", "$expert-used"), " this token"
+)
 _COMPONENTS = ("disk", "idle", "cool", "warm", "hot", "used")
 
 
@@ -57,25 +61,26 @@ def fit(rows: list[bytes], width: int, height: int) -> tuple[list[bytes], int]:
 class ExpertMap(Widget):
     """The marks alone. Draws only the lines that changed; a line drawn before comes from a cache."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"expert-map--{name}" for name in _COMPONENTS}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"expert-map--{name}" for name in (*_COMPONENTS, "dot")}
 
     def __init__(self) -> None:
         super().__init__(id="expert-map")
         self._layers: list[bytes] = []
         self._lines: list[tuple[bytes, bytes]] = []
+        self._room = 1
         self.together = 1
         """Experts that one mark stands for."""
         self._strip = lru_cache(maxsize=1024)(self._draw)
 
-    def show(self, telemetry: Telemetry | None) -> None:
-        """Draw the lines that changed."""
+    def show(self, telemetry: Telemetry | None, room: int) -> None:
+        """Draw the lines that changed, in at most `room` lines."""
         if telemetry is None:
             layers: list[bytes] = []
         else:
             marks, per = levels(telemetry), telemetry.expert_count
             layers = [marks[start : start + per] for start in range(0, len(marks), per)]
-        if layers != self._layers:
-            self._layers = layers
+        if (layers, room) != (self._layers, self._room):
+            self._layers, self._room = layers, room
             self._arrange()
 
     def notify_style_update(self) -> None:
@@ -84,26 +89,23 @@ class ExpertMap(Widget):
         self._strip.cache_clear()
 
     def on_resize(self) -> None:
-        """Another size holds another number of marks."""
-        self._lines = []
-        self._strip.cache_clear()
+        """Another width holds another number of marks."""
         self._arrange()
 
     def _arrange(self) -> None:
-        width, height = self.size
-        dense = len(self._layers) > height
-        rows, self.together = fit(self._layers, width, height * 2 if dense else height)
+        width = self.size.width
+        dense = len(self._layers) > self._room
+        rows, self.together = fit(self._layers, width, self._room * 2 if dense else self._room)
         lines = (
             [(rows[at], rows[at + 1] if at + 1 < len(rows) else b"") for at in range(0, len(rows), 2)]
             if dense
             else [(row, b"") for row in rows]
         )
-        if len(lines) != len(self._lines):
-            self._lines = lines
-            self.refresh()
-            return
-        changed = [y for y, line in enumerate(lines) if line != self._lines[y]]
+        changed = [y for y, line in enumerate(lines) if y >= len(self._lines) or line != self._lines[y]]
+        resized = len(lines) != len(self._lines)
         self._lines = lines
+        if resized:
+            self.styles.height = max(1, len(lines))
         if changed:
             self.refresh(*(Region(0, y, width, 1) for y in changed))
 
@@ -117,6 +119,7 @@ class ExpertMap(Widget):
     def _draw(self, upper: bytes, lower: bytes, width: int) -> Strip:
         base = self.rich_style
         styles = [self.get_component_rich_style(f"expert-map--{name}", partial=True) for name in _COMPONENTS]
+        dot = self.get_component_rich_style("expert-map--dot", partial=True)
         segments: list[Segment] = []
         if lower:
             for top, bottom in zip(upper, lower, strict=True):
@@ -125,7 +128,8 @@ class ExpertMap(Widget):
             wide = max(1, min(4, width // max(1, len(upper))))
             for mark in upper:
                 text = GLYPHS[mark] * max(1, wide - 1)
-                segments.append(Segment(text.ljust(wide), base + styles[mark]))
+                style = styles[mark] if mark != DISK else dot
+                segments.append(Segment(text.ljust(wide), base + style))
         return Strip(Strip(segments).simplify()).adjust_cell_length(width, base)
 
     def _half(self, top: int, bottom: int, styles: list[Style]) -> Segment:
@@ -136,63 +140,45 @@ class ExpertMap(Widget):
         return Segment(used if used != " " else GLYPHS[max(top, bottom)], self.rich_style)
 
 
-class ExpertLegend(Figure):
-    """What the marks mean."""
+class ExpertHeading(Figure):
+    """How many there are, and how often one had to be read."""
 
-    def __init__(self, expert_map: ExpertMap) -> None:
-        super().__init__(id="expert-legend")
-        self._map = expert_map
+    def __init__(self) -> None:
+        super().__init__(id="expert-heading")
+        self._told = BLANK
+
+    def show(self, told: str) -> None:
+        """Draw if something changed."""
+        if told != self._told:
+            self._told = told
+            self.refresh()
 
     def lines(self, width: int) -> list[Content]:
-        marks = Content.assemble(
-            ("·", "$quiet"),
-            " disk  ",
-            ("░▒▓", "$expert-hot"),
-            " memory  ",
-            ("█", "$expert-used"),
-            " this token",
-        )
-        together = self._map.together
-        return [marks, Content(f"a mark shows the busiest of {together} experts" if together > 1 else "")]
+        return [self.heading("Experts", self._told)]
 
 
 class ExpertsFigure(Vertical):
     """The map, with its heading and legend."""
 
-    class Heading(Figure):
-        """How many there are, and how often one had to be read."""
-
-        def __init__(self) -> None:
-            super().__init__(id="expert-heading")
-            self.telemetry: Telemetry | None = None
-
-        def lines(self, width: int) -> list[Content]:
-            """One line."""
-            told = self.telemetry
-            if told is None:
-                return [self.heading("Experts", BLANK)]
-            figure = f"{told.layers} × {told.expert_count}"
-            if told.hit_rate is not None:
-                figure += f"  hit {told.hit_rate:.0%}"
-            return [self.heading("Experts", figure)]
-
     def __init__(self) -> None:
         super().__init__(id="experts")
-        self._heading = self.Heading()
+        self._heading = ExpertHeading()
         self._map = ExpertMap()
-        self._legend = ExpertLegend(self._map)
 
     def compose(self) -> ComposeResult:
         yield self._heading
         yield self._map
-        yield self._legend
+        yield Static(_LEGEND, id="expert-legend")
 
-    def show(self, telemetry: Telemetry | None) -> None:
-        """Draw what changed."""
-        together = self._map.together
-        self._map.show(telemetry)
-        if telemetry is not self._heading.telemetry:
-            self._heading.telemetry = telemetry
-            self._heading.refresh()
-        if together != self._map.together:
-            self._legend.refresh()
+    def show(self, telemetry: Telemetry | None, room: int) -> None:
+        """Draw what changed; `room`: lines for all of this."""
+        self._map.show(telemetry, max(6, room - 2))
+        if telemetry is None:
+            self._heading.show(BLANK)
+            return
+        told = f"{telemetry.layers} × {telemetry.expert_count}"
+        if self._map.together > 1:
+            told += f", {self._map.together} a mark"
+        if telemetry.hit_rate is not None:
+            told += f"   hit {telemetry.hit_rate:.0%}"
+        self._heading.show(told)

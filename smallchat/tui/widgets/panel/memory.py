@@ -59,14 +59,14 @@ class MemoryFigure(Figure):
             for part, (_, glyph, style) in zip(parts, _USES, strict=True)
         ]
         used = Content.assemble(*bars).truncate(width)
+        column = (width - 3) // 2
         named = [
-            Content.assemble((glyph, style), f" {name} ", (size(part), "$quiet"))
+            Content.assemble((glyph, style), f" {name}", (size(part).rjust(column - len(name) - 2), "$quiet"))
             for part, (name, glyph, style) in zip(parts, _USES, strict=True)
         ]
-        half = width // 2
         return [
             self.heading("Memory", figure),
             used + Content.styled("─" * (width - used.cell_length), "$line"),
-            named[0].pad_right(max(0, half - named[0].cell_length)) + named[1],
-            named[2].pad_right(max(0, half - named[2].cell_length)) + named[3],
+            named[0] + "   " + named[1],
+            named[2] + "   " + named[3],
         ]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textual.content import Content
-from textual.renderables.digits import DIGITS, DIGITS3X3
+from textual.renderables.digits import DIGITS, DIGITS3X3_BOLD
 
 from smallchat.engine.events import PromptProgress
 from smallchat.tui.text import speed
 from smallchat.tui.widgets.panel.figure import BLANK, Figure, bar
 
 ROWS = 3
+_SHAPES = DIGITS3X3_BOLD if isinstance(DIGITS3X3_BOLD, list) else DIGITS3X3_BOLD.splitlines()
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -35,6 +36,8 @@ class SpeedFigure(Figure):
             self.refresh()
 
     def lines(self, width: int) -> list[Content]:
+        if self.size.height < ROWS + 2:
+            return self._short(width)
         large = big(speed(self._decode)) if self._decode else ["   ", "╶─╴", "   "]
         room = max(0, width - len(large[0]) - 2)
         columns = sparkline(self._tokens[-room:] if room else (), ROWS)
@@ -43,6 +46,16 @@ class SpeedFigure(Figure):
             for row, line in zip(large, columns, strict=True)
         ]
         return [self.heading("Speed", "tokens a second"), *body, self._prompt_line(width)]
+
+    def _short(self, width: int) -> list[Content]:
+        """Two lines, where the terminal is low."""
+        told = f"{speed(self._decode)} tok/s" if self._decode else BLANK
+        if self._progress is not None:
+            return [self.heading("Speed", told), self._prompt_line(width)]
+        return [
+            self.heading("Speed", told),
+            Content.styled(sparkline(self._tokens[-width:], 1)[0], "$expert-warm"),
+        ]
 
     def _prompt_line(self, width: int) -> Content:
         progress = self._progress
@@ -59,7 +72,7 @@ def big(text: str) -> list[str]:
     rows = ["", "", ""]
     for character in text:
         index = DIGITS.find(character)
-        cells = DIGITS3X3[index * 3 : index * 3 + 3] if index >= 0 else ["", "", character]
+        cells = _SHAPES[index * 3 : index * 3 + 3] if index >= 0 else ["", "", character]
         for row, part in enumerate(cells):
             rows[row] += part.ljust(1 if character == "." else 3)
     return rows

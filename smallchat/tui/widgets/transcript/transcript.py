@@ -15,11 +15,11 @@ from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn
 from smallchat.tui.widgets.transcript.welcome import Welcome
 
-FIRST = 12
+FIRST = 10
 """Messages mounted when a conversation opens."""
 MORE = 12
 """Messages that come when the reader reaches the top."""
-MOST = 24
+MOST = 16
 """Above this many, the oldest are taken down when the reader is at the end."""
 
 
@@ -112,9 +112,10 @@ class Transcript(VerticalScroll, can_focus=False):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Remember the place for the next resize, and bring older messages at the top."""
         super().watch_scroll_y(old_value, new_value)
-        if not self._loading_older:
+        # Looking for the place makes Textual lay out what is not visible too: only where it will be needed.
+        if self._anchor_released and not self._loading_older:
             self._place = self._find_place()
-            if new_value < 1 and old_value >= 1 and self._start and self._anchor_released:
+            if new_value < 1 <= old_value and self._start:
                 self._loading_older = True
                 self.call_later(self._load_older)
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import Markdown, Static
-from textual.widgets.markdown import MarkdownStream
+from textual.widgets import Static
 
 from smallchat.chat.records import Turn
 from smallchat.engine.events import PromptProgress
@@ -56,7 +55,6 @@ class AnswerTurn(TurnView):
         super().__init__(turn)
         self._text = AnswerMarkdown(turn.content)
         self._drawn = len(turn.content)
-        self._stream: MarkdownStream | None = None
         self._trimmed = Static("", classes="trimmed", markup=False)
         self.ended = False
         """Nothing more will change."""
@@ -77,12 +75,7 @@ class AnswerTurn(TurnView):
         streaming = turn.status == "streaming"
         if fragment:
             self._drawn += len(fragment)
-            if self._stream is None:
-                self._stream = Markdown.get_stream(self._text)
-            await self._stream.write(plain(fragment))
-        if not streaming and self._stream is not None:
-            await self._stream.stop()
-            self._stream = None
+            await self._text.append(plain(fragment))
         self.note(progress_text(turn, progress) if streaming else result_text(turn))
         self.set_class(turn.status == "failed", "-failed")
         self.ended = not streaming
@@ -101,7 +94,7 @@ def progress_text(turn: Turn, progress: PromptProgress | None) -> str:
         return f"{count(turn.tokens, 'token')} · Esc stops"
     if progress is not None:
         return f"reading the prompt: {progress.done:,} of {count(progress.total, 'token')} · Esc stops"
-    return "… · Esc stops"
+    return "thinking · Esc stops"
 
 
 def result_text(turn: Turn) -> str:

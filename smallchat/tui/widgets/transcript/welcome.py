@@ -16,7 +16,7 @@ from textual.widgets import Static
 from smallchat.chat.records import Conversation
 from smallchat.tui.text import age, count, one_line
 
-DEMO = "Demonstration model: small, often wrong. For real use: smallchat --model PATH (F1)"
+DEMO = "Demonstration model: small, often wrong.\nFor real use: smallchat --model PATH (F1)"
 
 EXAMPLES = (
     "What can you help me with?",
@@ -84,7 +84,7 @@ class Welcome(Vertical):
             for conversation in self._recent:
                 yield Choice(conversation)
         yield Static(
-            Content("Tab or a click chooses a line · Ctrl+O all conversations · F1 help"),
+            Content("Tab or a click chooses a line · Ctrl+O older conversations · F1 help"),
             classes="quiet hint",
         )
 
