@@ -49,19 +49,8 @@ def _corpus(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     from .train import Run, train
 
-    train(
-        Run(
-            args.out,
-            args.length,
-            args.minutes,
-            args.batch,
-            args.ranks,
-            args.seed,
-            args.start,
-            args.peak,
-            args.begin,
-        )
-    )
+    names = ("length", "minutes", "ranks", "seed", "start", "peak", "begin", "end")
+    train(Run(args.out, tokens_a_step=args.batch, **{name: getattr(args, name) for name in names}))
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -118,6 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--start", type=Path, help="checkpoint to go on from")
     one.add_argument("--peak", type=float, default=1.0, help="factor on all learning rates")
     one.add_argument("--begin", type=float, default=0.0, help="where in the schedule to begin, 0 to 1")
+    one.add_argument("--end", type=float, default=1.0, help="where in the schedule to end")
     one.set_defaults(run=_train)
 
     one = verbs.add_parser("export", help="write a checkpoint as GGUF")

@@ -139,7 +139,11 @@ def validate(model: SmallThinker, windows: Windows, rows: int = 48) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """What a training run is told: where its windows are and for how long to train on them."""
+    """What a training run is told: where its windows are, for how long to train on them, and how.
+
+    begin and end are places in the schedule of learning rates (0 to 1), so that a run may be done in parts
+    with windows of different lengths.
+    """
 
     folder: Path
     length: int = 512
@@ -150,6 +154,7 @@ class Run:
     start: Path | None = None
     peak: float = 1.0
     begin: float = 0.0
+    end: float = 1.0
 
 
 def average_over_ranks(model: SmallThinker, minutes: float) -> float:
@@ -201,7 +206,7 @@ def _rank(rank: int, run: Run, meeting: str) -> None:
         loss, balance = loss_of(model, *batch_of(windows, mine))
         (loss + BALANCE * balance).backward()  # type: ignore[no-untyped-call]
         gone = average_over_ranks(model, (time.monotonic() - begun) / 60)
-        factor = rate(run.begin + (1 - run.begin) * gone / run.minutes) * run.peak
+        factor = rate(run.begin + (run.end - run.begin) * gone / run.minutes) * run.peak
         for optimizer in made:
             for group in optimizer.param_groups:
                 group["lr"] = group["full"] * factor
