@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
-
-from textual.pilot import Pilot
 
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.events import (
@@ -187,11 +185,3 @@ class ScriptedEngine:
         self.dead = True
         self.emit(Failed("The decoder's process ended unexpectedly (code -9)", "Load the model again", 7), 0)
         self._queue.put_nowait(None)
-
-
-async def wait_until(pilot: Pilot[None], true: Callable[[], object], seconds: float = 8.0) -> None:
-    """Let the app run until something is true; fails where it never becomes so."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not true():
-        assert asyncio.get_running_loop().time() < deadline, "waited in vain"
-        await pilot.pause(0.01)

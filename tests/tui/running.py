@@ -1,0 +1,133 @@
+"""Runs the app on a scripted engine, and reads what stands on its screen."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from textual.pilot import Pilot
+
+from smallchat import paths
+from smallchat.chat.records import Turn
+from smallchat.chat.store import Store
+from smallchat.engine.client import LoadOptions
+from smallchat.settings import Settings
+from smallchat.tui.app import SmallchatApp
+from smallchat.tui.screens.chat import ChatScreen
+from smallchat.tui.widgets.prompt.prompt import Prompt
+from smallchat.tui.widgets.transcript.transcript import Transcript
+from tests.support.scripted_engine import ScriptedEngine
+
+MODEL = LoadOptions(Path("/models/small.gguf"))
+
+
+class Running:
+    """An app that runs in this test."""
+
+    def __init__(self, app: SmallchatApp, engine: ScriptedEngine, pilot: Pilot[None]) -> None:
+        self.app = app
+        self.engine = engine
+        self.pilot = pilot
+
+    @property
+    def chat(self) -> ChatScreen:
+        """The chat, whatever stands above it."""
+        return next(screen for screen in self.app.screen_stack if isinstance(screen, ChatScreen))
+
+    @property
+    def prompt(self) -> Prompt:
+        return self.chat.prompt
+
+    @property
+    def transcript(self) -> Transcript:
+        return self.chat.transcript
+
+    @property
+    def turns(self) -> list[Turn]:
+        return self.chat.dialogue.session.turns
+
+    @property
+    def screen(self) -> str:
+        """All characters of the topmost screen, line by line."""
+        strips = self.app.screen._compositor.render_strips()
+        return "\n".join(strip.text.rstrip() for strip in strips)
+
+    @property
+    def hint(self) -> str:
+        """The line on the prompt's lower border."""
+        return str(self.prompt.border_subtitle)
+
+    async def until(self, true: Callable[[], object], seconds: float = 10.0) -> None:
+        """Let the app run until something is true; fails where it never becomes so."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not true():
+            if asyncio.get_running_loop().time() > deadline:
+                pytest.fail(f"waited in vain; the screen:\n{self.screen}")
+            await self.pilot.pause(0.01)
+
+    async def shows(self, *texts: str) -> None:
+        """Wait until these stand on the screen."""
+        await self.until(lambda: all(text in self.screen for text in texts))
+
+    async def shows_no_more(self, *texts: str) -> None:
+        """Wait until none of these stands on the screen."""
+        await self.until(lambda: not any(text in self.screen for text in texts))
+
+    async def type(self, text: str) -> None:
+        """Put text into the prompt as if it were typed."""
+        self.prompt.insert(text)
+        await self.pilot.pause()
+
+    async def ask(self, text: str) -> None:
+        """Type, Enter, and wait until the engine is asked."""
+        asked = len(self.engine.chats)
+        await self.type(text)
+        await self.pilot.press("enter")
+        await self.until(lambda: len(self.engine.chats) > asked)
+
+    async def answer(self, question: str, *texts: str) -> None:
+        """A question and its whole answer."""
+        await self.ask(question)
+        self.engine.answer(*texts)
+        await self.until(lambda: not self.chat.dialogue.busy)
+
+    async def settle(self) -> None:
+        """Wait until the screen has nothing left to do by itself."""
+        await self.until(lambda: not self.chat._awake)
+        await self.pilot.pause()
+
+    def stored(self) -> list[tuple[str, str, str]]:
+        """Role, content and status of every message of the newest conversation, from the file."""
+        store = Store(paths.conversations())
+        try:
+            return [
+                (turn.role, turn.content, turn.status) for turn in store.turns(store.conversations()[0].id)
+            ]
+        finally:
+            store.close()
+
+
+@contextlib.asynccontextmanager
+async def running(
+    engine: ScriptedEngine | None = None,
+    size: tuple[int, int] = (120, 40),
+    ready: bool = True,
+    load: LoadOptions = MODEL,
+    **settings: Any,
+) -> AsyncIterator[Running]:
+    """The app, on the folder of this test; with `ready`, its model is loaded. Fails on any fault."""
+    engine = engine or ScriptedEngine()
+    app = SmallchatApp(Settings(**settings), load, engine, paths.conversations())
+    async with app.run_test(size=size, notifications=True) as pilot:
+        run = Running(app, engine, pilot)
+        if ready:
+            await run.until(lambda: engine.starts)
+            engine.ready()
+            await run.until(lambda: run.chat.dialogue.ready)
+            await run.settle()
+        yield run
+    assert app.faults == []
