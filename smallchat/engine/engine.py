@@ -122,6 +122,7 @@ class Engine:
             plan = budget.plan(limit, weights.dense_bytes, kv, layout)
             chosen, note = choose(kernels, threads)
             tokenizer = Tokenizer(gguf, config.vocabulary)
+            gguf.forget("tokenizer.ggml.")
             experts: MappedExperts | CachedExperts
             if plan.slots is None:
                 experts = MappedExperts(gguf.whole(), layout)

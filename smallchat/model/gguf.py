@@ -80,6 +80,11 @@ class GgufFile:
         """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
 
+    def forget(self, prefix: str) -> None:
+        """Drop metadata that is no longer wanted: the real vocabulary takes tens of megabytes."""
+        for key in [key for key in self.metadata if key.startswith(prefix)]:
+            del self.metadata[key]
+
     def whole(self) -> npt.NDArray[np.uint8]:
         """The whole file, uint8 [size]: a read-only view, read from disk when it is first used."""
         return np.frombuffer(self._map, np.uint8)

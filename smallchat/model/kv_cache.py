@@ -5,6 +5,9 @@ float32, laid out [KV heads, capacity, head size] so that one head's keys lie si
 
 from __future__ import annotations
 
+import contextlib
+import math
+import mmap
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,15 +17,28 @@ Floats = npt.NDArray[np.float32]
 FLOAT_BYTES = 4
 
 
+def _lazy_memory(count: int) -> Floats:
+    """float32 [count], zeros that take memory only as they are written.
+
+    NumPy asks for huge pages, which would take 2 MB for the first token of every head.
+    """
+    if not hasattr(mmap, "MAP_ANONYMOUS"):
+        return np.zeros(count, np.float32)
+    memory = mmap.mmap(-1, count * FLOAT_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        with contextlib.suppress(OSError):  # a system without huge pages
+            memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, np.float32)
+
+
 class LayerCache:
     """One layer. `keep` and `gather` are called in turn for each forward pass."""
 
-    def __init__(self, kv_heads: int, capacity: int, head_size: int, window: int | None) -> None:
+    def __init__(self, memory: Floats, window: int | None) -> None:
+        """`memory` is float32 [2, KV heads, capacity, head size]: keys and values."""
         self.window = window
-        self.capacity = capacity
-        # The system gives zeroed memory page by page, as tokens come.
-        self._keys = np.zeros((kv_heads, capacity, head_size), np.float32)
-        self._values = np.zeros((kv_heads, capacity, head_size), np.float32)
+        self.capacity = memory.shape[2]
+        self._keys, self._values = memory
 
     def extend(self, start: int, k: Floats, v: Floats) -> tuple[Floats, Floats, int]:
         """Add keys and values at positions `start`… and give all that those tokens may look at.
@@ -59,10 +75,15 @@ class KVCache:
         self.context = context
         self.length = 0
         self._highest = 0  # one past the last position ever written since `clear`
-        self.layers = [
-            LayerCache(kv_heads, min(context, window or context), head_size, window) for window in windows
-        ]
         self._token_bytes = 2 * kv_heads * head_size * FLOAT_BYTES
+        memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size) // FLOAT_BYTES)
+        self.layers: list[LayerCache] = []
+        at = 0
+        for window in windows:
+            shape = (2, kv_heads, min(context, window or context), head_size)
+            size = math.prod(shape)
+            self.layers.append(LayerCache(memory[at : at + size].reshape(shape), window))
+            at += size
 
     @staticmethod
     def bytes_for(windows: Sequence[int | None], context: int, kv_heads: int, head_size: int) -> int:
