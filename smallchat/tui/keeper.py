@@ -62,8 +62,9 @@ class Keeper:
             self._at = time.monotonic()
             self._save_draft(self._dialogue.session.id)
 
-    def save_draft(self) -> None:
+    def save_draft(self, text: str) -> None:
         """Save the draft now: its conversation is about to be left."""
+        self._draft = text  # `typed` may not have heard of the last key yet
         if self.pending:
             self._save_draft(self._dialogue.session.id)
 

@@ -316,19 +316,16 @@ def test_in_memory_nothing_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
+    add = "INSERT INTO messages VALUES (NULL, ?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0, 0, 0, 0)"
     with store._transaction():
         for index in range(1000):
             row = store._inserted(
-                "INSERT INTO conversations (title, created, updated) VALUES (?, ?, ?)", ("t", index, index)
+                "INSERT INTO conversations (title, created, updated) VALUES ('t', ?, ?)", (index, index)
             )
-            parent = None
+            leaf = None
             for turn in range(10):
-                parent = store._inserted(
-                    "INSERT INTO messages (conversation, parent, role, content, status, model, sampling, finish,"
-                    " problem, trimmed, created) VALUES (?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0)",
-                    (row, parent, f"message {turn}"),
-                )
-            store._connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (parent, row))
+                leaf = store._inserted(add, (row, leaf, f"message {turn}"))
+            store._connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, row))
     began = time.perf_counter()
     assert [one.messages for one in store.conversations(3)] == [10, 10, 10]
     assert len(store.conversations()) == 1000

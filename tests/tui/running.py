@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from textual.pilot import Pilot
 
 from smallchat import paths
 from smallchat.chat.records import Turn
-from smallchat.chat.store import Store
+from smallchat.chat.store import _PATH as PATH
 from smallchat.engine.client import LoadOptions
 from smallchat.settings import Settings
 from smallchat.tui.app import SmallchatApp
@@ -102,13 +103,12 @@ class Running:
 
     def stored(self) -> list[tuple[str, str, str]]:
         """Role, content and status of every message of the newest conversation, from the file."""
-        store = Store(paths.conversations())
-        try:
-            return [
-                (turn.role, turn.content, turn.status) for turn in store.turns(store.conversations()[0].id)
-            ]
-        finally:
-            store.close()
+        raw = sqlite3.connect(paths.conversations())
+        raw.row_factory = sqlite3.Row
+        newest = raw.execute("SELECT id FROM conversations ORDER BY updated DESC").fetchone()["id"]
+        rows = [(row["role"], row["content"], row["status"]) for row in raw.execute(PATH, (newest,))]
+        raw.close()
+        return rows
 
 
 @contextlib.asynccontextmanager

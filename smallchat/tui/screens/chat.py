@@ -254,7 +254,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     def action_conversations(self) -> None:
         """The list of what is saved."""
-        self._keeper.save_draft()
+        self._keeper.save_draft(self.prompt.text)
         screen = ConversationsScreen(self._store, self._conversations(), self.dialogue.session.id)
 
         def chosen(conversation: Conversation | None) -> None:
@@ -292,7 +292,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     async def action_leave(self) -> None:
         """Quit: what was made and typed is kept."""
-        self._keeper.save_draft()
+        self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
         self.app.exit()
 
@@ -307,7 +307,7 @@ class ChatScreen(Guarded, Screen[None]):
             self._tell(str(error))
 
     def _go_on_with(self, session: Session) -> None:
-        self._keeper.save_draft()
+        self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(session)
         self._queued = False
         self._welcomed = None

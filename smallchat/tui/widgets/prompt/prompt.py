@@ -11,7 +11,7 @@ from textual.widgets import TextArea
 
 from smallchat.tui.text import pasted
 
-PASTE_LIMIT = 500_000
+PASTE_LIMIT = 200_000
 """Characters; more than any model here reads, and wrapping them would hold the screen up."""
 
 

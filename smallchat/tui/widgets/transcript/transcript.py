@@ -76,6 +76,8 @@ class Transcript(VerticalScroll, can_focus=False):
         for view in new[:-2]:
             await self._show_view(view, dialogue)
         self._tell_older()
+        if new and self._start:
+            self.call_after_refresh(self._fill)
 
     async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
         """What stands here while there are no messages."""
@@ -115,9 +117,19 @@ class Transcript(VerticalScroll, can_focus=False):
         # Looking for the place makes Textual lay out what is not visible too: only where it will be needed.
         if self._anchor_released and not self._loading_older:
             self._place = self._find_place()
-            if new_value < 1 <= old_value and self._start:
-                self._loading_older = True
-                self.call_later(self._load_older)
+            if new_value < 1 <= old_value:
+                self.load_older()
+
+    def load_older(self) -> None:
+        """Mount messages from before the first one, if there are any."""
+        if self._start and not self._loading_older:
+            self._loading_older = True
+            self.call_later(self._load_older)
+
+    def _fill(self) -> None:
+        """Without anything to scroll, nobody could reach the older messages."""
+        if not self.max_scroll_y:
+            self.load_older()
 
     async def _load_older(self) -> None:
         dialogue: Dialogue = self.screen.dialogue  # type: ignore[attr-defined]
@@ -134,8 +146,10 @@ class Transcript(VerticalScroll, can_focus=False):
             self._tell_older()
 
         def keep_place() -> None:
-            self.scroll_to(y=anchor.virtual_region.y - 1, animate=False, immediate=True)
+            if self._anchor_released:
+                self.scroll_to(y=anchor.virtual_region.y - 1, animate=False, immediate=True)
             self._loading_older = False
+            self._fill()
 
         self.call_after_refresh(keep_place)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -25,12 +26,15 @@ class TurnView(Vertical):
         super().__init__(classes=turn.role)
         self.turn = turn
         self._note = Static("", classes="note", markup=False)
+        self._note.display = False
         self._noted = ""
 
     def note(self, text: str) -> None:
         """Change the quiet line; empty: none."""
         if text != self._noted:
-            self._note.update(Content(text), layout=(not text) != (not self._noted))
+            # Laying out the whole transcript for a counter would cost more than drawing the text.
+            one_line = cell_len(self._noted) > 0 and cell_len(text) <= self._note.size.width
+            self._note.update(Content(text), layout=not one_line)
             self._note.display = bool(text)
             self._noted = text
 
@@ -40,7 +44,6 @@ class UserTurn(TurnView):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(plain(self.turn.content)), classes="said")
-        self._note.display = False
         yield self._note
 
     def show(self, waiting: str) -> None:
