@@ -33,10 +33,11 @@ from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
-from smallchat.model.weights import Weights, read_weights
+from smallchat.model.weights import ExpertMatrices, Weights, read_weights
 from smallchat.settings import DEFAULT_CONTEXT, Sampling, UsageError, parse_size
 
 Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
 
 DEFAULT_CHUNK = 256
 """Prompt tokens a forward pass."""
@@ -56,7 +57,7 @@ class Engine:
         weights: Weights,
         tokenizer: Tokenizer,
         decoder: Decoder,
-        experts: MappedExperts | CachedExperts,
+        experts: MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices],
         plan: budget.MemoryPlan,
         **settings: int | None,
     ) -> None:
@@ -123,11 +124,15 @@ class Engine:
             chosen, note = choose(kernels, threads)
             tokenizer = Tokenizer(gguf, config.vocabulary)
             gguf.forget("tokenizer.ggml.")
-            experts: MappedExperts | CachedExperts
+
+            def wrap(layer: int, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
+                return weights.layers[layer].expert(gate, up, down)
+
+            experts: MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices]
             if plan.slots is None:
-                experts = MappedExperts(gguf.whole(), layout)
+                experts = MappedExperts(gguf.whole(), layout, wrap)
             else:
-                experts = CachedExperts(ExpertStore(gguf.path), layout, plan.slots)
+                experts = CachedExperts(ExpertStore(gguf.path), layout, plan.slots, wrap)
             decoder = Decoder(config, weights, chosen, experts)
             engine = cls(
                 *(gguf, config, weights, tokenizer, decoder, experts, plan),

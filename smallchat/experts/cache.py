@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.layout import ExpertLayout, Wrap
 from smallchat.experts.store import ExpertStore
 
 Bytes = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 
-class CachedExperts:
+class CachedExperts(Generic[T]):
     """Experts within a budget: read when they are missing, kept while there is room."""
 
-    def __init__(self, store: ExpertStore, layout: ExpertLayout, slots: int) -> None:
-        """`slots` experts are held at once, at least one for each layer."""
+    def __init__(self, store: ExpertStore, layout: ExpertLayout, slots: int, wrap: Wrap[T]) -> None:
+        """`slots` experts are held at once, at least one a layer; `wrap` makes of bytes what is fetched."""
         if slots < layout.layers:
             raise ValueError(f"{slots} slots for {layout.layers} layers")
         self._store, self._layout = store, layout
@@ -31,6 +34,11 @@ class CachedExperts:
         starts = np.concatenate([[0], np.cumsum(shares)])
         self._free = [list(range(starts[layer], starts[layer + 1])) for layer in range(layout.layers)]
         self._held: list[OrderedDict[int, int]] = [OrderedDict() for _ in range(layout.layers)]
+        self._wrapped = [
+            wrap(layer, *self._parts(layer, slot))
+            for layer in range(layout.layers)
+            for slot in self._free[layer]
+        ]
         self._expected: set[int] = set()
         self._hits = self._uses = 0
 
@@ -46,8 +54,8 @@ class CachedExperts:
             if expert in self._held[layer]:
                 self._held[layer].move_to_end(expert)
 
-    def fetch(self, layer: int, expert: int) -> tuple[Bytes, Bytes, Bytes]:
-        """Bytes of gate, up and down, uint8; valid until the next call. A failed read: `EngineError`."""
+    def fetch(self, layer: int, expert: int) -> T:
+        """One expert in its slot; valid until the next call. Raises `EngineError` for a failed read."""
         held = self._held[layer]
         self._uses += 1
         slot = held.get(expert)
@@ -62,11 +70,7 @@ class CachedExperts:
         else:
             self._hits += 1
             held.move_to_end(expert)
-        parts, at = [], 0
-        for part in self._layout.ranges(layer, expert):
-            parts.append(self._slots[slot, at : at + part.size])
-            at += part.size
-        return parts[0], parts[1], parts[2]
+        return self._wrapped[slot]
 
     def look(self, layers: int) -> None:
         """Nothing to look for: what is held is known."""
@@ -85,13 +89,17 @@ class CachedExperts:
     def close(self) -> None:
         """Give the memory and the file back."""
         self._store.close()
-        del self._slots
+        del self._slots, self._wrapped
+
+    def _parts(self, layer: int, slot: int) -> list[Bytes]:
+        """Gate, up and down in a slot of that layer, one behind the other."""
+        sizes = [size for _, size in self._layout.ranges(layer, 0)]
+        borders = list(accumulate(sizes, initial=0))
+        return [self._slots[slot, start:stop] for start, stop in pairwise(borders)]
 
     def _read(self, layer: int, expert: int, slot: int) -> None:
-        at = 0
-        for part in self._layout.ranges(layer, expert):
-            self._store.read(part, self._slots[slot, at : at + part.size])
-            at += part.size
+        for part, into in zip(self._layout.ranges(layer, expert), self._parts(layer, slot), strict=True):
+            self._store.read(part, into)
 
     def _evict(self, layer: int) -> int:
         held = self._held[layer]

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Bytes = npt.NDArray[np.uint8]
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Wrap(Protocol[T_co]):
+    """Makes what the decoder computes with of a layer's number and the bytes of gate, up and down."""
+
+    def __call__(self, layer: int, gate: Bytes, up: Bytes, down: Bytes, /) -> T_co: ...
 
 
 class Range(NamedTuple):

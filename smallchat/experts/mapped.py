@@ -6,23 +6,27 @@ import ctypes
 import mmap
 import sys
 from collections.abc import Sequence
+from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.layout import ExpertLayout, Wrap
 
 Bytes = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 
-class MappedExperts:
+class MappedExperts(Generic[T]):
     """Views of the mapped file; which experts are in memory is asked from the system (`mincore`)."""
 
     hit_rate: float | None = None
     """Unknown: the system does the reading."""
 
-    def __init__(self, data: Bytes, layout: ExpertLayout) -> None:
-        """`data` is the whole file, uint8 [file size], mapped."""
+    def __init__(self, data: Bytes, layout: ExpertLayout, wrap: Wrap[T]) -> None:
+        """`data` is the whole mapped file, uint8 [size]; `wrap` makes of bytes what is fetched."""
+        self._wrap = wrap
+        self._fetched: dict[tuple[int, int], T] = {}
         self._data, self._layout = data, layout
         self._resident = np.zeros((layout.layers, layout.experts), bool)
         self._next_layer = 0
@@ -31,13 +35,15 @@ class MappedExperts:
     def expect(self, layer: int, experts: Sequence[int]) -> None:
         """Nothing to prepare."""
 
-    def fetch(self, layer: int, expert: int) -> tuple[Bytes, Bytes, Bytes]:
-        """Bytes of gate, up and down, uint8; valid while the file is mapped."""
+    def fetch(self, layer: int, expert: int) -> T:
+        """One expert over the mapped file; valid while that is mapped."""
+        fetched = self._fetched.get((layer, expert))
+        if fetched is None:
+            ranges = self._layout.ranges(layer, expert)
+            parts = [self._data[offset : offset + size] for offset, size in ranges]
+            fetched = self._fetched[layer, expert] = self._wrap(layer, *parts)
         self._resident[layer, expert] = True
-        gate, up, down = (
-            self._data[offset : offset + size] for offset, size in self._layout.ranges(layer, expert)
-        )
-        return gate, up, down
+        return fetched
 
     def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: wholly in memory when last looked at, or used since."""
@@ -64,6 +70,7 @@ class MappedExperts:
 
     def close(self) -> None:
         """Let go of the mapping."""
+        self._fetched.clear()
         del self._data, self._pages
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -13,7 +14,7 @@ from smallchat.kernels.quants import TensorType, dequantise
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Matrix:
     """A quantised matrix W of `rows` × `cols`, row by row, wherever its bytes lie (mapped file, cache slot).
 
@@ -24,6 +25,11 @@ class Matrix:
     rows: int
     cols: int
     data: npt.NDArray[np.uint8]
+
+    @cached_property
+    def address(self) -> int:
+        """Where `data` lies in memory."""
+        return self.data.ctypes.data
 
     def take(self, ids: npt.NDArray[np.integer]) -> Floats:
         """The rows `ids` as float32 [len(ids), cols]; only their bytes are read."""

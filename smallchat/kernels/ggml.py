@@ -16,6 +16,7 @@ import numpy as np
 from smallchat.errors import KernelError
 from smallchat.kernels import ggml_abi
 from smallchat.kernels.base import Floats, Matrix
+from smallchat.kernels.ggml_abi import address_of
 from smallchat.kernels.numpy import NumpyKernels
 from smallchat.kernels.quants import TensorType
 
@@ -73,8 +74,8 @@ class GgmlKernels(NumpyKernels):
         if product is None:
             product = self._products[key] = _product(self._library, *key)
         if len(x):
-            weights = w.data.ctypes.data + start * w.data.shape[1]
-            product(weights, x.ctypes.data, out.ctypes.data + start * 4, len(x), w.rows * 4)
+            weights = w.address + start * w.data.shape[1]
+            product(weights, address_of(x), address_of(out) + start * 4, len(x), w.rows * 4)
 
 
 @functools.cache

@@ -22,23 +22,22 @@ from smallchat.model.attention import Rotation, attend
 from smallchat.model.config import ModelConfig
 from smallchat.model.kv_cache import KVCache, LayerCache
 from smallchat.model.router import Route, route
-from smallchat.model.weights import LayerWeights, Weights
+from smallchat.model.weights import ExpertMatrices, LayerWeights, Weights
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
 LayerHook = Callable[[int, npt.NDArray[np.int64]], None]
 """Called at each layer's entry with its number and the experts, int64 [n, k]; may raise to give up."""
 
 
 class Experts(Protocol):
-    """Where the bytes of experts come from; `smallchat.experts` has the kinds."""
+    """Where experts come from; `smallchat.experts` has the kinds."""
 
     def expect(self, layer: int, experts: Sequence[int]) -> None:
         """These will be asked for, in this order: exact, and known before attention is computed."""
 
-    def fetch(self, layer: int, expert: int) -> tuple[Bytes, Bytes, Bytes]:
-        """Bytes of gate, up and down, uint8; valid until the next call."""
+    def fetch(self, layer: int, expert: int) -> ExpertMatrices:
+        """Gate, up and down of one expert; valid until the next call."""
 
 
 class Decoder:
@@ -83,7 +82,8 @@ class Decoder:
 
     def norm(self, x: Floats, scale: Floats) -> Floats:
         """x / √(mean(x²) + ε) · scale, over the last axis."""
-        mean: Floats = np.mean(x * x, axis=-1, keepdims=True, dtype=np.float32)
+        mean: Floats = np.add.reduce(x * x, axis=-1, keepdims=True)
+        mean /= np.float32(x.shape[-1])
         mean += np.float32(self.config.rms_epsilon)
         normed: Floats = np.divide(x, np.sqrt(mean), dtype=np.float32)
         normed *= scale
@@ -116,7 +116,7 @@ class Decoder:
             tokens, slots = np.nonzero(chosen.experts == expert)
             gate, up, down = self.experts.fetch(index, expert)
             inputs = x[tokens]
-            hidden = np.maximum(matmul(inputs, layer.gate.matrix(gate)), 0)
-            hidden *= matmul(inputs, layer.up.matrix(up))
-            out[tokens] += chosen.weights[tokens, slots, None] * down_matmul(hidden, layer.down.matrix(down))
+            hidden = np.maximum(matmul(inputs, gate), 0)
+            hidden *= matmul(inputs, up)
+            out[tokens] += chosen.weights[tokens, slots, None] * down_matmul(hidden, down)
         return out

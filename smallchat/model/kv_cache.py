@@ -37,7 +37,7 @@ class LayerCache:
     def __init__(self, memory: Floats, window: int | None) -> None:
         """`memory` is float32 [2, KV heads, capacity, head size]: keys and values."""
         self.window = window
-        self.capacity = memory.shape[2]
+        self.capacity = int(memory.shape[2])
         self._keys, self._values = memory
 
     def extend(self, start: int, k: Floats, v: Floats) -> tuple[Floats, Floats, int]:

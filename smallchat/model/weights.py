@@ -7,6 +7,7 @@ transposed, [E, ff, d]: the shape tells.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,14 @@ class ExpertTensor:
         return Matrix(self.info.kind, self.rows, self.cols, data.reshape(self.rows, -1))
 
 
+class ExpertMatrices(NamedTuple):
+    """The three projections of one expert."""
+
+    gate: Matrix
+    up: Matrix
+    down: Matrix
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LayerWeights:
     """One layer. Experts are only located here: they are fetched through `smallchat.experts`."""
@@ -54,6 +63,10 @@ class LayerWeights:
     up: ExpertTensor  # E × [ff, d]
     down: ExpertTensor  # E × [d, ff], or E × [ff, d] where transposed
     down_transposed: bool
+
+    def expert(self, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
+        """One expert's matrices over their bytes, uint8 [stride] each."""
+        return ExpertMatrices(self.gate.matrix(gate), self.up.matrix(up), self.down.matrix(down))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

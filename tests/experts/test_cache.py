@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,9 +33,14 @@ def layout_and_file(folder: Path) -> tuple[ExpertLayout, Path, np.ndarray]:
     return ExpertLayout(EXPERTS, parts), path, data
 
 
-def cached(folder: Path, slots: int) -> tuple[CachedExperts, ExpertLayout, np.ndarray]:
+def parts(layer: int, *parts: np.ndarray) -> tuple[np.ndarray, ...]:
+    """What is fetched in these tests: the bytes themselves."""
+    return parts
+
+
+def cached(folder: Path, slots: int) -> tuple[CachedExperts[Any], ExpertLayout, np.ndarray]:
     layout, path, data = layout_and_file(folder)
-    return CachedExperts(ExpertStore(path), layout, slots), layout, data
+    return CachedExperts(ExpertStore(path), layout, slots, parts), layout, data
 
 
 def right(layout: ExpertLayout, data: np.ndarray, layer: int, expert: int) -> list[bytes]:
@@ -105,7 +111,7 @@ def test_a_file_cut_while_running_is_told_and_never_served(tmp_path: Path) -> No
 
 def test_mapped_experts_give_the_files_bytes_and_what_is_used_is_in_memory(tmp_path: Path) -> None:
     layout, _, data = layout_and_file(tmp_path)
-    experts = MappedExperts(data, layout)
+    experts = MappedExperts(data, layout, parts)
     assert not experts.resident().any()
     for layer in range(LAYERS):
         assert [part.tobytes() for part in experts.fetch(layer, 2)] == right(layout, data, layer, 2)
