@@ -71,7 +71,7 @@ class MappedExperts(Generic[T]):
     def close(self) -> None:
         """Let go of the mapping."""
         self._fetched.clear()
-        del self._data, self._pages
+        del self._data, self._pages, self._wrap
 
 
 class _PageTable:
