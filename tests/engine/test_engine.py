@@ -220,7 +220,7 @@ def test_a_character_cut_off_by_the_length_is_shown_as_cut_off():
     assert events[-1].text in ("", "\ufffd")
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_any_bytes_in_any_order_decode_the_same_as_at_once(seed):
     """All 256 bytes, shuffled: nearly all of it is no UTF-8."""
     order = [vocabulary().texts_of_byte(b) for b in np.random.default_rng(seed).permutation(256)]
@@ -301,10 +301,10 @@ def test_what_is_kept_of_an_earlier_prompt_changes_nothing(recipe, second):
     """Also where a sliding window has long forgotten what the shorter prompt needs again."""
     with opened(model(recipe).path, context=512) as engine:
         for first in (TOKENS[:20], TOKENS[:44]):
-            said = answer(engine, first, max_tokens=30)
+            said = answer(engine, first, max_tokens=18)
             prompt = PROMPTS[second](first, said)
-            assert answer(engine, prompt, max_tokens=12) == fresh(recipe, tuple(prompt), 12)
-            assert answer(engine, first, max_tokens=30) == said
+            assert answer(engine, prompt, max_tokens=8) == fresh(recipe, tuple(prompt), 8)
+            assert answer(engine, first, max_tokens=18) == said
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, WINDOWED, SHORT], ids=["plain", "windowed", "short"])
@@ -313,7 +313,7 @@ def test_a_walk_over_many_prompts(recipe):
     rng = np.random.default_rng(5)
     pool = [TOKENS[:n] for n in (1, 3, 8, 20, 30)] + [TOKENS[:12] + TOKENS[30:40], TOKENS[:12] + TOKENS[35:]]
     with opened(model(recipe).path, context=512, chunk=6) as engine:
-        for _ in range(30):
+        for _ in range(20):
             prompt = pool[rng.integers(len(pool))]
             count = int(rng.integers(1, 12))
             if rng.random() < 0.4:
@@ -476,10 +476,11 @@ def test_a_closed_engine_says_so():
 # Memory
 
 
+@functools.cache
 def smallest_budget(path: Path) -> int:
-    """The least bytes that `load` accepts, found by halving."""
+    """The least bytes that `load` accepts, give or take a kilobyte, found by halving."""
     low, high = 0, 1 << 30
-    while high - low > 1:
+    while high - low > 1 << 10:
         middle = (low + high) // 2
         try:
             with opened(path, context=512, mem=middle):

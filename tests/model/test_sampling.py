@@ -231,7 +231,7 @@ def test_through_the_engine(tmp_path: Path):
     table = np.full((320, 320), -30.0)
     table[:, [64, 65, 66]] = np.log([0.5, 0.3, 0.2])
     made = scripted(table, tmp_path / "dice.gguf", context=4096)
-    draws = 1500
+    draws = 800
     with opened(made.path, context=draws + 2) as engine:
         for top_k, chances in ((0, [0.5, 0.3, 0.2]), (2, [0.5, 0.3, 0.0])):
             events = engine.generate([64], max_tokens=draws, seed=11, **OFF | {"top_k": top_k})

