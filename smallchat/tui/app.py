@@ -50,6 +50,13 @@ class SmallchatApp(faults.Guarded, App[None]):
         if self._store is not None:
             self._store.close()
 
+    async def action_quit(self) -> None:
+        """Quit. Asks nothing and loses nothing."""
+        for screen in self.screen_stack:
+            if isinstance(screen, ChatScreen):
+                screen.leave()
+        self.exit()
+
     def _resolve(self, way: str | None) -> None:
         if way == "quit":
             self.exit(return_code=int(ExitCode.STORAGE))

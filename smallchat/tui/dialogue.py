@@ -79,6 +79,7 @@ class Dialogue:
     async def load(self, options: LoadOptions) -> None:
         """Begin to load; `listen` then tells how it goes."""
         self.ready, self.failure, self.telemetry, self.stage = None, None, None, "Starting"
+        self.speeds.clear()
         self.changed()
         await self.client.start(options)
 
@@ -169,13 +170,14 @@ class Dialogue:
                 answer.trimmed = messages
             case PromptProgress() as progress:
                 self.progress = progress
-            case Token(text=text, seconds=seconds, finish=finish):
+            case Token(text=text, seconds=seconds, index=index, finish=finish):
                 self.progress = None
                 answer.content += text
                 if finish != "stop":
                     answer.tokens = (answer.tokens or 0) + 1
                     self._seconds += seconds
-                    self.speeds.append(1 / max(seconds, 1e-6))
+                    if index:  # the first one's time is only that of sampling
+                        self.speeds.append(1 / max(seconds, 1e-6))
             case Finished() as finished:
                 answer.sampling["seed"] = finished.seed
                 answer.prompt_tokens = finished.prompt_tokens

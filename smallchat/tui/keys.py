@@ -32,7 +32,7 @@ KEYS = (
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
     Key("Ctrl+P", "every command, and the colours"),
-    Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "leave", "Quit"),
+    Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "app.quit", "Quit"),
 )
 
 

@@ -40,7 +40,7 @@ def count(number: int, noun: str) -> str:
 def size(number: float) -> str:
     """Bytes, written as `--mem` takes them: 128M, 0.93G."""
     mebibytes = number / (1 << 20)
-    if mebibytes < 9.95:
+    if 0 < mebibytes < 9.95:
         return f"{mebibytes:.1f}M"
     if mebibytes < 900:
         return f"{mebibytes:.0f}M"

@@ -101,6 +101,11 @@ class Running:
         await self.until(lambda: not self.chat._awake)
         await self.pilot.pause()
 
+    async def settle_frames(self) -> None:
+        """Wait for what is scheduled after the next few refreshes."""
+        for _ in range(5):
+            await self.pilot.pause(0.02)
+
     def stored(self) -> list[tuple[str, str, str]]:
         """Role, content and status of every message of the newest conversation, from the file."""
         raw = sqlite3.connect(paths.conversations())

@@ -57,11 +57,12 @@ class ChatScreen(Guarded, Screen[None]):
         session = first_session(store, settings.system)
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
-        self.transcript = Transcript()
+        self.transcript = Transcript(self.wake)
         self.prompt = Prompt()
         self._topline = TopLine()
         self._panel = Panel()
         self._awake = False
+        self._awake_until = 0.0
         self._queued = False
         self._to_count_at: float | None = None
         self._was_busy = False
@@ -104,10 +105,15 @@ class ChatScreen(Guarded, Screen[None]):
 
     def wake(self) -> None:
         """Something changed: draw now, and go on while anything moves."""
+        self._awake_until = time.monotonic() + 2 * TICK
         if self.is_mounted and not self._awake:
             self._awake = True
             self._clock.resume()
             self.call_next(self.tick)
+
+    def on_resize(self) -> None:
+        """What is drawn by width or height is drawn anew once the layout is known."""
+        self.call_after_refresh(self.wake)
 
     async def tick(self) -> None:
         """Draw, save and count what is due; sleep when there is nothing."""
@@ -126,7 +132,8 @@ class ChatScreen(Guarded, Screen[None]):
         self._tell_storage(self._keeper.problem)
         self.prompt.tell(hint(dialogue, self._queued, self.transcript.at_end))
         self._tell_failure()
-        if not (dialogue.working or self._keeper.pending or self._to_count_at):
+        moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
+        if not moving and time.monotonic() > self._awake_until:
             self._awake = False
             self._clock.pause()
 
@@ -169,7 +176,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     async def _resolve_failure(self, way: str | None) -> None:
         if way == "quit":
-            await self.action_leave()
+            await self.app.action_quit()
             return
         if way == "builtin":
             self._load = replace(self._load, path=paths.builtin_model(), demo=True)
@@ -290,11 +297,10 @@ class ChatScreen(Guarded, Screen[None]):
         """To the end, and on with the answer."""
         self.transcript.anchor()
 
-    async def action_leave(self) -> None:
-        """Quit: what was made and typed is kept."""
+    def leave(self) -> None:
+        """The app is about to end: keep what was made and typed."""
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
-        self.app.exit()
 
     # Conversations
 

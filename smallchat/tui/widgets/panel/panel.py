@@ -29,22 +29,12 @@ class Panel(VerticalScroll, can_focus=False):
         self._experts = ExpertsFigure()
         self._own = 0
         self._own_at = -OWN_MEMORY_SECONDS
-        self._above = 0
-        """Lines of the panel above the experts."""
 
     def compose(self) -> ComposeResult:
         yield self._memory
         yield self._speed
         yield self._filled
         yield self._experts
-
-    def on_resize(self) -> None:
-        """Another height leaves another number of lines to the map."""
-
-        def measure() -> None:
-            self._above = self._experts.virtual_region.y
-
-        self.call_after_refresh(measure)
 
     @property
     def shown(self) -> bool:
@@ -68,4 +58,4 @@ class Panel(VerticalScroll, can_focus=False):
             self._speed.show(
                 telemetry.decode_speed, telemetry.prompt_speed, dialogue.progress, dialogue.speeds
             )
-        self._experts.show(telemetry, self.size.height - self._above)
+        self._experts.show(telemetry, self.region.bottom - self._experts.region.y)

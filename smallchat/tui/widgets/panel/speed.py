@@ -79,11 +79,11 @@ def big(text: str) -> list[str]:
 
 
 def sparkline(values: Sequence[float], rows: int) -> list[str]:
-    """Columns from 0 to the largest value, `rows` lines high."""
+    """Columns from 0, `rows` lines high; a few outliers may be cut, so that the others can be told apart."""
     if not values:
         return [""] * rows
-    top = max(values)
-    heights = [max(1, round(value / top * rows * 8)) for value in values]
+    top = sorted(values)[(len(values) - 1) * 9 // 10]
+    heights = [max(1, min(rows * 8, round(value / top * rows * 8))) for value in values]
     return [
         "".join(_EIGHTHS[max(0, min(8, height - (rows - 1 - row) * 8))] for height in heights)
         for row in range(rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
@@ -26,15 +26,19 @@ MOST = 16
 class Transcript(VerticalScroll, can_focus=False):
     """Draws the turns of a session; follows the end until the reader scrolls up."""
 
-    def __init__(self) -> None:
+    def __init__(self, wake: Callable[[], None]) -> None:
+        """`wake` has `show` called soon."""
         super().__init__(id="transcript")
+        self._wake = wake
         self._views: list[TurnView] = []
         self._start = 0
         """Index of the first mounted turn."""
         self._older = Static("", id="older")
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
-        self._loading_older = False
+        self._wants_older = False
+        self._placing = False
+        """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
         self._turns = Vertical(id="turns")
 
@@ -75,9 +79,12 @@ class Transcript(VerticalScroll, can_focus=False):
             await self._show_view(view, dialogue)
         for view in new[:-2]:
             await self._show_view(view, dialogue)
-        self._tell_older()
-        if new and self._start:
+        if self._wants_older and not self._placing and self._views:
+            self._placing = True
+            await self._load_older(dialogue)
+        elif new and self._start:
             self.call_after_refresh(self._fill)
+        self._tell_older()
 
     async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
         """What stands here while there are no messages."""
@@ -115,40 +122,37 @@ class Transcript(VerticalScroll, can_focus=False):
         """Remember the place for the next resize, and bring older messages at the top."""
         super().watch_scroll_y(old_value, new_value)
         # Looking for the place makes Textual lay out what is not visible too: only where it will be needed.
-        if self._anchor_released and not self._loading_older:
+        if self._anchor_released and not self._wants_older:
             self._place = self._find_place()
             if new_value < 1 <= old_value:
                 self.load_older()
 
     def load_older(self) -> None:
-        """Mount messages from before the first one, if there are any."""
-        if self._start and not self._loading_older:
-            self._loading_older = True
-            self.call_later(self._load_older)
+        """Have the next `show` mount messages from before the first one."""
+        if self._start and not self._wants_older:
+            self._wants_older = True
+            self._wake()
 
     def _fill(self) -> None:
         """Without anything to scroll, nobody could reach the older messages."""
         if not self.max_scroll_y:
             self.load_older()
 
-    async def _load_older(self) -> None:
-        dialogue: Dialogue = self.screen.dialogue  # type: ignore[attr-defined]
-        turns: list[Turn] = dialogue.session.turns
+    async def _load_older(self, dialogue: Dialogue) -> None:
         first = max(0, self._start - MORE)
-        new = [_view(turn) for turn in turns[first : self._start]]
+        new = [_view(turn) for turn in dialogue.session.turns[first : self._start]]
         self._start = first
         anchor = self._views[0]
+        self._views[:0] = new
         with self.app.batch_update():
             await self._turns.mount_all(new, before=anchor)
-            self._views[:0] = new
             for view in new:
                 await self._show_view(view, dialogue)
-            self._tell_older()
 
         def keep_place() -> None:
             if self._anchor_released:
                 self.scroll_to(y=anchor.virtual_region.y - 1, animate=False, immediate=True)
-            self._loading_older = False
+            self._wants_older = self._placing = False
             self._fill()
 
         self.call_after_refresh(keep_place)

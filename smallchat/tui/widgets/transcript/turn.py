@@ -103,7 +103,7 @@ def progress_text(turn: Turn, progress: PromptProgress | None) -> str:
 def result_text(turn: Turn) -> str:
     """The line below an answer that has ended."""
     parts = []
-    if turn.tokens is not None:
+    if turn.tokens:
         parts.append(count(turn.tokens, "token"))
     if turn.speed is not None:
         parts.append(f"{speed(turn.speed)} tok/s")

@@ -1,0 +1,98 @@
+"""The screen at every size, and while its size changes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.tui.running import running
+
+LINES = "\n\n".join(
+    f"Paragraph {index} of the answer, long enough to wrap in a narrow window." for index in range(40)
+)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 12), (200, 60), (20, 5)])
+async def test_a_question_can_be_asked_at_any_size(size: tuple[int, int]) -> None:
+    async with running(size=size) as run:
+        await run.answer("hm?", "Yes.")
+        await run.until(lambda: run.turns[-1].content == "Yes.")
+        if size[1] > 5:
+            await run.shows("Yes.")
+
+
+async def test_everything_is_usable_in_80_by_24() -> None:
+    async with running(size=(80, 24)) as run:
+        await run.shows("What shall we talk about?", "smallchat", "Enter sends", "Quit")
+        await run.pilot.press("f1")
+        await run.shows("Ctrl+J")
+        await run.pilot.press("escape")
+        await run.answer("hm?", LINES)
+        await run.shows("Paragraph 39")
+        await run.pilot.press("pageup")
+        await run.shows_no_more("Paragraph 39")
+
+
+async def test_resizing_while_an_answer_streams() -> None:
+    async with running() as run:
+        await run.ask("hm?")
+        for index, size in enumerate([(80, 24), (40, 10), (150, 50), (100, 30)]):
+            run.engine.say(f"part{index}\n\n")
+            await run.pilot.resize_terminal(*size)
+        run.engine.finish()
+        await run.shows("part3")
+        assert run.turns[-1].content == "part0\n\npart1\n\npart2\n\npart3\n\n"
+
+
+async def test_the_reader_is_not_pulled_down() -> None:
+    async with running(size=(80, 24)) as run:
+        await run.ask("hm?")
+        run.engine.say(LINES)
+        await run.shows("Paragraph 39")
+        await run.pilot.press("pageup", "pageup")
+        await run.settle_frames()
+        place = run.transcript.scroll_y
+        run.engine.say("\n\nOne more paragraph." * 10)
+        await run.until(lambda: "more below" in run.hint)
+        await run.settle_frames()
+        assert run.transcript.scroll_y == place
+        await run.pilot.press("ctrl+end")
+        await run.shows("One more paragraph.")
+        run.engine.say("\n\nThe very end.")
+        await run.shows("The very end.")
+
+
+async def test_a_resize_keeps_the_reader_s_place() -> None:
+    async with running(size=(120, 30)) as run:
+        await run.answer("hm?", LINES)
+        await run.shows("Paragraph 39")
+        for _ in range(3):
+            await run.pilot.press("pageup")
+        await run.settle_frames()
+        top = next(line for line in run.screen.split("\n")[2:] if "Paragraph" in line).split()[1]
+        await run.pilot.resize_terminal(60, 30)
+        await run.settle_frames()
+        shown = [line.split()[1] for line in run.screen.split("\n") if "Paragraph" in line]
+        assert any(abs(int(number) - int(top)) <= 1 for number in shown)
+
+
+async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:
+    async with running(size=(80, 24)) as run:
+        await run.shows("SmallThinker 4B · Q4_0")
+        assert "threads" not in run.screen
+        await run.pilot.resize_terminal(120, 30)
+        await run.shows("ggml (avx2) · 2 threads")
+
+
+async def test_the_demonstration_model_says_what_it_is() -> None:
+    async with running(ready=False) as run:
+        await run.until(lambda: run.engine.starts)
+        run.engine.ready(demo=True)
+        await run.shows("Demonstration model: small, often wrong.", "smallchat --model PATH", "demo ·")
+
+
+async def test_help_tells_every_key_and_the_way_to_a_bigger_model() -> None:
+    async with running(size=(120, 60)) as run:
+        await run.pilot.press("f1")
+        await run.shows("Ctrl+R", "Ctrl+O", "F3", "Ctrl+Q", "smallchat --model PATH", "models")
+        await run.pilot.press("f1")
+        await run.shows("What shall we talk about?")
