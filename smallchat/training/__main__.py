@@ -22,7 +22,7 @@ def _corpus(args: argparse.Namespace) -> None:
         return
     from tokenizers import Tokenizer
 
-    from .data import encoded_corpus, pack, save
+    from .data import drills, encoded_corpus, join, pack, save
     from .tokenizer import END_OF_TEXT, token_id, train_tokenizer
 
     args.out.mkdir(parents=True, exist_ok=True)
@@ -33,6 +33,9 @@ def _corpus(args: argparse.Namespace) -> None:
     tokenizer = Tokenizer.from_file(str(path))
     filler = token_id(tokenizer, END_OF_TEXT)
     windows = pack(encoded_corpus(tokenizer, args.seed, args.count, args.blocks), args.length, filler)
+    if args.drills:
+        copying = drills(args.seed, round(len(windows[0]) * args.drills), args.length, filler)
+        windows = join(windows, copying)
     save(args.out / f"train-{args.length}.npz", windows)
     save(
         args.out / f"held-{args.length}.npz",
@@ -94,6 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--length", type=int, default=512, help="tokens in a window")
     one.add_argument("--vocab", type=int, default=2048)
     one.add_argument("--blocks", type=int, default=5, help="topics in the longest conversations")
+    one.add_argument(
+        "--drills", type=float, default=0.0, help="windows of copying for every window of the corpus"
+    )
     one.add_argument("--show", action="store_true", help="print the conversations instead")
     one.set_defaults(run=_corpus)
 

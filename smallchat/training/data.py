@@ -46,6 +46,33 @@ def pack(encoded: Iterable[Encoded], length: int, filler: int) -> Windows:
     return all_ids, all_learned
 
 
+def drills(seed: int, count: int, length: int, tokens: int) -> Windows:
+    """Windows of copying and nothing else: random ids below `tokens`, said once, then learned when said again.
+
+    Answering from a note rests on copying, which a model this small finds late, or never, from the few words
+    copied in a conversation. Here most positions teach it. Each piece of 3 to 40 ids comes two to four times.
+    """
+    rng = np.random.default_rng(seed)
+    ids = np.zeros((count, length), np.uint16)
+    learned = np.zeros((count, length), np.bool_)
+    for row in range(count):
+        at = 0
+        while at < length:
+            piece = rng.integers(0, tokens, rng.integers(3, 41))
+            for turn in range(rng.integers(2, 5)):
+                part = piece[: length - at]
+                ids[row, at : at + len(part)] = part
+                # The first of a repetition cannot be known: the piece might have gone on otherwise.
+                learned[row, at + 1 : at + len(part)] = turn > 0
+                at += len(part)
+    return ids, learned
+
+
+def join(*parts: Windows) -> Windows:
+    """All windows of several kinds; the trainer shuffles them."""
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([learned for _, learned in parts])
+
+
 def encoded_corpus(tokenizer: Tokenizer, seed: int, count: int, longest: int = 5) -> Iterator[Encoded]:
     """The corpus of a seed as ids."""
     for messages in conversations(seed, count, longest):

@@ -9,6 +9,7 @@ from .decline import decline
 from .grammar import Message, capital, casual, expand, pair
 from .intents import APP, CONCEPTS, KEYS, MODELS, NAMED, SMALLTALK, TERM_HELD
 from .notes import missing_note, note_questions
+from .repeat import repeat
 from .sums import sums
 
 FOLLOW_UPS = (("memory_4b", "memory_21b"), ("size_4b", "size_21b"))
@@ -26,12 +27,13 @@ SYSTEM = (
 )
 # Share of each kind among the blocks of conversations. Notes are long: they are more of the tokens.
 BLOCKS = (
-    ("howto", 0.29),
-    ("concept", 0.07),
-    ("smalltalk", 0.13),
-    ("decline", 0.10),
-    ("sums", 0.15),
-    ("note", 0.26),
+    ("howto", 0.26),
+    ("concept", 0.06),
+    ("smalltalk", 0.10),
+    ("decline", 0.07),
+    ("sums", 0.14),
+    ("repeat", 0.09),
+    ("note", 0.28),
 )
 
 _BEFORE_TERM, _AFTER_TERM = TERM_HELD[0].split("{}")
@@ -74,6 +76,8 @@ def block(rng: random.Random, kind: str) -> list[Message]:
         return pair(rng, rng.choice(SMALLTALK))
     if kind == "decline":
         return decline(rng)
+    if kind == "repeat":
+        return repeat(rng)
     return sums(rng) if kind == "sums" else note_questions(rng)
 
 
