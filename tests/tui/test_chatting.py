@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 import pytest
+from textual import events
 
 from smallchat import paths
 from smallchat.chat.store import Store
@@ -157,6 +158,15 @@ async def test_typing_while_an_answer_streams() -> None:
             run.engine.say(f"word{index} ")
             await run.pilot.press(key)
         await run.shows("word0 word1 word2 word3", "next")
+
+
+async def test_keys_that_come_faster_than_the_screen_keep_their_order() -> None:
+    async with running() as run:
+        for key in ("a", "ctrl+j", "b", "shift+enter", "c", "enter", "d"):
+            run.app.post_message(events.Key(key, key if len(key) == 1 else None))
+        await run.until(lambda: run.turns and run.prompt.text)
+        assert run.turns[0].content == "a\nb\nc"
+        assert run.prompt.text == "d"
 
 
 @pytest.mark.parametrize("key", ["ctrl+j", "shift+enter"])

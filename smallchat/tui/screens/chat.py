@@ -17,7 +17,7 @@ from smallchat.chat.records import Conversation
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.engine.client import EngineClient, LoadOptions
-from smallchat.engine.events import Failed
+from smallchat.engine.events import Failed, Ready
 from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import keys
@@ -65,7 +65,8 @@ class ChatScreen(Guarded, Screen[None]):
         self._awake_until = 0.0
         self._queued = False
         self._to_count_at: float | None = None
-        self._was_busy = False
+        self._state: tuple[bool, Ready | None, Session] | None = None
+        """What decides which keys do something, and how long the conversation is for the model."""
         self._told_problem = ""
         self._told_failure: Failed | None = None
         self._welcomed: tuple[Session, bool] | None = None
@@ -122,8 +123,9 @@ class ChatScreen(Guarded, Screen[None]):
         await self.transcript.show(dialogue)
         self._topline.show(dialogue, self._store.saves)
         self._panel.show(dialogue)
-        if self._was_busy != dialogue.busy:
-            self._was_busy = dialogue.busy
+        state = (dialogue.busy, dialogue.ready, dialogue.session)
+        if state != self._state:
+            self._state = state
             self.refresh_bindings()
             self._to_count_at = time.monotonic()
         self._send_queued()
@@ -147,7 +149,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     def _count_when_due(self) -> None:
         if self._to_count_at is not None and time.monotonic() >= self._to_count_at:
-            self._to_count_at = None  # where no engine is there to count, its Ready asks again
+            self._to_count_at = None  # an engine that is not there yet is asked when it is
             self.dialogue.count(self.prompt.text)
 
     def _send_queued(self) -> None:
@@ -193,10 +195,10 @@ class ChatScreen(Guarded, Screen[None]):
         self.wake()
 
     def send(self, text: str) -> None:
-        """Say it; the prompt is empty then."""
+        """Say it; the prompt then only holds what was typed behind it."""
         self._told_failure = None  # without a model, the dialog comes again
         self._keeper.send(text)
-        self.prompt.text = ""
+        self.prompt.forget(text)
         self.transcript.anchor()
         self.wake()
 

@@ -11,6 +11,8 @@ from textual.widgets import TextArea
 
 from smallchat.tui.text import pasted
 
+SEND, NEW_LINE = "enter", ("ctrl+j", "shift+enter")
+
 PASTE_LIMIT = 200_000
 """Characters; more than any model here reads, and wrapping them would hold the screen up."""
 
@@ -19,7 +21,6 @@ class Prompt(TextArea):
     """A text area that sends with Enter and grows with its text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+j,shift+enter", "newline", "New line", show=False),
         Binding("pageup", "screen.scroll_transcript(-1)", "Scroll up", show=False),
         Binding("pagedown", "screen.scroll_transcript(1)", "Scroll down", show=False),
         Binding("ctrl+end", "screen.follow", "Follow", show=False),
@@ -44,17 +45,24 @@ class Prompt(TextArea):
         self.cursor_blink = False
 
     async def _on_key(self, event: events.Key) -> None:
-        # Textual calls the text area's own handler after this one, unless it is prevented.
-        if event.key == "enter":
-            event.stop()
-            event.prevent_default()
-            if self.text.strip():
-                self.post_message(self.Submitted(self.text))
+        # Textual calls the text area's own handler after this one, unless it is prevented. These keys are no
+        # bindings, because those run too late: after what is typed behind them, where keys come fast.
+        if event.key not in (SEND, *NEW_LINE):
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key in NEW_LINE:
+            self.insert("\n")
+            self.scroll_cursor_visible()
+        elif self.text.strip():
+            self.post_message(self.Submitted(self.text))
 
-    def action_newline(self) -> None:
-        """Begin a new line at the cursor."""
-        self.insert("\n")
-        self.scroll_cursor_visible()
+    def forget(self, text: str) -> None:
+        """Drop `text`, which was sent. What was typed behind it in the meantime stays."""
+        rest = self.text.removeprefix(text)
+        if rest != self.text:
+            self.text = rest
+            self.move_cursor(self.document.end)
 
     async def _on_paste(self, event: events.Paste) -> None:
         """Insert what was pasted, harmless and at most `PASTE_LIMIT` characters of it."""
