@@ -97,9 +97,10 @@ class Running:
         await self.until(lambda: not self.chat.dialogue.busy)
 
     async def settle(self) -> None:
-        """Wait until the screen has nothing left to do by itself."""
-        await self.until(lambda: not self.chat._awake)
-        await self.pilot.pause()
+        """Wait until the screen has nothing left to do by itself, and does not begin anew."""
+        for _ in range(3):
+            await self.until(lambda: not self.chat._awake)
+            await self.settle_frames()
 
     async def settle_frames(self) -> None:
         """Wait for what is scheduled after the next few refreshes."""
@@ -127,6 +128,7 @@ async def running(
     """The app, on the folder of this test; with `ready`, its model is loaded. Fails on any fault."""
     engine = engine or ScriptedEngine()
     app = SmallchatApp(Settings(**settings), load, engine, paths.conversations())
+    app.CLOSE_TIMEOUT = None  # however slow the machine
     async with app.run_test(size=size, notifications=True) as pilot:
         run = Running(app, engine, pilot)
         if ready:

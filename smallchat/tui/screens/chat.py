@@ -286,7 +286,7 @@ class ChatScreen(Guarded, Screen[None]):
         shown = self._panel.shown
         self.set_class(not shown, "-panel")
         self.set_class(shown, "-no-panel")
-        self._panel.show(self.dialogue)
+        self.call_after_refresh(self.wake)
 
     def action_scroll_transcript(self, pages: int) -> None:
         """A page up or down, without leaving the prompt."""

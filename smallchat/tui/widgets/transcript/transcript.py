@@ -75,9 +75,7 @@ class Transcript(VerticalScroll, can_focus=False):
             self._views += new
             await self._turns.mount_all(new)
             await self._take_down_oldest()
-        for view in self._views[-2:]:
-            await self._show_view(view, dialogue)
-        for view in new[:-2]:
+        for view in self._views:
             await self._show_view(view, dialogue)
         if self._wants_older and not self._placing and self._views:
             self._placing = True

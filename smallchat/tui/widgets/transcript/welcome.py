@@ -30,6 +30,7 @@ DEMO_EXAMPLES = (
     "How do I start a new conversation?",
     "What do the marks in the panel mean?",
 )
+TITLE_CELLS = 44
 RECENT = 3
 """Saved conversations that the welcome offers."""
 
@@ -93,4 +94,5 @@ def _label(what: str | Conversation) -> Content:
     if isinstance(what, str):
         return Content(what)
     told = f"{age(time.time() - what.updated)} · {count(what.messages, 'message')}"
-    return Content.assemble(one_line(what.title), "  ", (told, "$faint"))
+    title = Content(one_line(what.title)).truncate(TITLE_CELLS, ellipsis=True)
+    return Content.assemble(title, "  ", (told, "$faint"))
