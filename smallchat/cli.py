@@ -123,6 +123,37 @@ def info(
 
 
 @app.command()
+def bench(
+    context: typer.Context,
+    model: Model = None,
+    mem: Mem = None,
+    context_size: Context = None,
+    threads: Threads = None,
+    kernels: Kernels = None,
+    prompt: Annotated[int, typer.Option("--prompt-tokens", min=1, metavar="N", help="Prompt to read.")] = 256,
+    answer: Annotated[int, typer.Option("--gen-tokens", min=1, metavar="N", help="Tokens to decode.")] = 48,
+    start_at: Annotated[int, typer.Option("--start-at", min=0, metavar="N", help="Context before that.")] = 0,
+    repeat: Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Runs; the medians count.")] = 3,
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="Seed of the random tokens.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """How fast a model runs here, on random tokens."""
+    from smallchat.commands import bench
+
+    own = {
+        "model": model,
+        "mem": mem,
+        "context": context_size,
+        "threads": threads,
+        "kernels": kernels,
+        "seed": seed,
+    }
+    bench.run(settings.load(_merged(context.obj, own)), prompt, answer, start_at, repeat, as_json)
+
+
+@app.command()
 def paths(as_json: Json = False) -> None:
     """Where smallchat keeps its files."""
     from smallchat.commands import show_paths

@@ -213,6 +213,28 @@ class Engine:
         sampler = Sampler(sampling, self.tokenizer.fillers)
         return self._generate(tokens, max_tokens, sampler, on_prompt, should_stop)
 
+    def feed(self, ids: Sequence[int]) -> Floats | None:
+        """Put tokens behind those in the context, without sampling; logits [1, V] of the last (None: no ids).
+
+        Raises `ContextError` where they do not fit, `EngineError` for an id that is not in the vocabulary.
+        """
+        self._open()
+        if not len(ids):
+            return self._logits
+        tokens = self._checked(ids, self.context - self._cache.length)
+        self._answers += 1
+        with self._blas.limit(limits=self.threads, user_api="blas"):
+            for start in range(0, len(tokens), self.chunk):
+                self._feed(tokens[start : start + self.chunk])
+        return self._logits
+
+    def clear(self) -> None:
+        """Empty the context."""
+        self._open()
+        self._answers += 1
+        self._cache.rewind(0)
+        self._ids, self._logits = [], None
+
     def close(self) -> None:
         """Give the file and the memory back. Using the engine afterwards raises `EngineError`."""
         if self._gguf is None:

@@ -100,6 +100,24 @@ def test_info_and_paths() -> None:
     assert Path(places["models"]) == paths.models()
 
 
+def test_bench_measures_what_it_says() -> None:
+    counts = ("--prompt-tokens", "20", "--gen-tokens", "5", "--start-at", "7", "--repeat", "2")
+    facts = json.loads(smallchat("bench", "--model", tiny(), "--kernels", "numpy", *counts, "--json").stdout)
+    assert (facts["prompt_tokens"], facts["gen_tokens"], facts["start_at"]) == (20, 5, 7)
+    assert facts["kernels"] == "numpy"
+    assert facts["first_token_s"] > facts["load_s"] > 0
+    assert facts["decode_ms_p95"] >= facts["decode_ms_p50"] > 0
+    assert facts["prefill_tokens_per_s"] > 0
+    assert facts["peak_memory_bytes"] > 10 << 20
+    assert "tok/s" in smallchat("bench", "--model", tiny(), "--repeat", "1").stdout
+
+
+def test_bench_refuses_more_than_the_context() -> None:
+    done = smallchat("bench", "--model", tiny(), "--prompt-tokens", "600")
+    assert done.returncode == ExitCode.CONTEXT
+    assert "Traceback" not in done.stderr
+
+
 def test_a_model_is_found_by_its_name_in_the_models_folder() -> None:
     paths.models().mkdir(parents=True)
     os.link(tiny(), paths.models() / "SmallThinker-4B-tiny.gguf")

@@ -325,6 +325,23 @@ def test_a_walk_over_many_prompts(recipe):
                 assert answer(engine, prompt, max_tokens=12) == fresh(recipe, tuple(prompt), 12)
 
 
+@pytest.mark.parametrize("length", [7, 8, 9, 10, 11, 12, 25])
+@pytest.mark.parametrize("recipe", [WINDOWED, SHORT], ids=["windowed", "short"])
+def test_every_step_back_around_the_window(recipe, length):
+    """From `length` tokens back by each number of them: what the ring has overwritten is computed again.
+
+    Drawn at a high temperature, so that a wrong key soon shows.
+    """
+    wild = {"max_tokens": 12, "temperature": 2.0, "seed": 4, **FREE}
+    for back in range(min(length, 14)):
+        prompt = TOKENS[: length - back] + TOKENS[30:31]
+        with opened(model(recipe).path, context=512) as engine:
+            answer(engine, TOKENS[:length], max_tokens=1)
+            used = answer(engine, prompt, **wild)
+        with opened(model(recipe).path, context=512) as engine:
+            assert used == answer(engine, prompt, **wild), back
+
+
 @pytest.mark.parametrize("taken", [0, 1, 4])
 @pytest.mark.parametrize("recipe", [PLAIN, WINDOWED], ids=["plain", "windowed"])
 def test_an_answer_given_up_leaves_the_engine_well(recipe, taken):
@@ -530,3 +547,17 @@ def test_engines_do_not_disturb_one_another():
         pairs = list(itertools.zip_longest(first, second))
     assert [a.token_id for a, _ in pairs if a] == fresh(PLAIN, tuple(TOKENS[:9]), 12)
     assert [b.token_id for _, b in pairs if b] == fresh(WINDOWED, tuple(TOKENS[:9]), 12)
+
+
+def test_tokens_fed_in_pieces_are_those_of_logits():
+    with opened(model(PLAIN).path, context=64) as engine:
+        expected = engine.logits(TOKENS[:20])
+        assert engine.feed([]) is None
+        engine.feed(TOKENS[:7])
+        got = engine.feed(TOKENS[7:20])
+        assert engine.context_used == 20
+        assert worst(got, expected[-1:]) < 1e-5
+        refused(ContextError, lambda: engine.feed(TOKENS[:50] * 2))
+        engine.clear()
+        assert engine.context_used == 0
+        assert worst(engine.feed(TOKENS[:5]), expected[4:5]) < 1e-5
