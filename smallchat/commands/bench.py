@@ -1,7 +1,7 @@
 """`smallchat bench`: how fast a model runs on this machine.
 
-It feeds seeded random tokens, never the model's own output: made-up weights would repeat one token, and so use
-one set of experts.
+It feeds seeded random tokens, never the model's own output: made-up weights would repeat one token, and so
+use one set of experts.
 """
 
 from __future__ import annotations
