@@ -325,7 +325,7 @@ def test_a_walk_over_many_prompts(recipe):
                 assert answer(engine, prompt, max_tokens=12) == fresh(recipe, tuple(prompt), 12)
 
 
-@pytest.mark.parametrize("length", [7, 8, 9, 10, 11, 12, 25])
+@pytest.mark.parametrize("length", [8, 9, 10, 25])
 @pytest.mark.parametrize("recipe", [WINDOWED, SHORT], ids=["windowed", "short"])
 def test_every_step_back_around_the_window(recipe, length):
     """From `length` tokens back by each number of them: what the ring has overwritten is computed again.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import subprocess
 import sys
 
@@ -167,6 +168,26 @@ def test_any_words_stay_words(contents):
     assert got.count(tokenizer().special["<|im_end|>"]) == len(contents)
     assert got.count(tokenizer().special["<|im_start|>"]) == len(contents) + 1
     assert tokenizer().decode(got) == chatml(messages)
+
+
+class Overlapping:
+    """A tokenizer whose special token begins as it ends."""
+
+    def __init__(self) -> None:
+        self.special = {"<>a<>": 1000}
+
+    def split_special(self, words: str) -> list[str]:
+        return [part for part in re.split("(<>a<>)", words) if part]
+
+    def encode(self, words: str) -> list[int]:
+        return [ord(character) for character in words]
+
+
+def test_special_tokens_that_overlap_in_words():
+    words = "<>a<>a<>a<>"
+    template = ChatTemplate("<>a<>{{ messages[0].content }}", "file.gguf")
+    got = template.render([{"role": "user", "content": words}], Overlapping())
+    assert got == [1000, *map(ord, words)]
 
 
 # Templates that are not to be trusted
