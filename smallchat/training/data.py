@@ -47,7 +47,7 @@ def pack(encoded: Iterable[Encoded], length: int, filler: int) -> Windows:
 
 
 def drills(seed: int, count: int, length: int, tokens: int) -> Windows:
-    """Windows of copying and nothing else: random ids below `tokens`, said once, then learned when said again.
+    """Windows of nothing but copying: random ids below `tokens`, said once, learned when said again.
 
     Answering from a note rests on copying, which a model this small finds late, or never, from the few words
     copied in a conversation. Here most positions teach it. Each piece of 3 to 40 ids comes two to four times.

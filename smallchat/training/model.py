@@ -104,7 +104,7 @@ class Attention(nn.Module):
         queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
         # One product for q, k and v: rows in that order, split again at export.
         self.qkv = nn.Parameter(torch.randn(queries + 2 * keys, config.d) * config.d**-0.5)
-        self.out = nn.Parameter(torch.randn(config.d, queries) * queries**-0.5 / (2 * config.layers) ** 0.5)
+        self.out = nn.Parameter(torch.zeros(config.d, queries))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: list[Tensor] | None = None) -> Tensor:
         """x [B, T, d], tables [T, h/2] -> [B, T, d].
@@ -146,7 +146,7 @@ class Experts(nn.Module):
         self.router = nn.Parameter(torch.randn(e, d) * d**-0.5)
         # Rows 0..F-1 are the gate, F..2F-1 the up projection: one product an expert instead of two.
         self.gate_up = nn.Parameter(torch.randn(e, 2 * f, d) * d**-0.5)
-        self.down = nn.Parameter(torch.randn(e, d, f) * f**-0.5 / (2 * config.layers) ** 0.5)
+        self.down = nn.Parameter(torch.zeros(e, d, f))
 
     def route(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Raw residual x [N, d] -> (weights [N, k], ids [N, k], balance loss []).
@@ -213,9 +213,11 @@ class SmallThinker(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Parameter(torch.randn(config.vocab, config.d) * 0.05)
+        # As large as what the layers write: drowned by them, no token could be told from another.
+        self.embedding = nn.Parameter(torch.randn(config.vocab, config.d))
         self.blocks = nn.ModuleList(Layer(config, i) for i in range(config.layers))
-        self.norm = nn.Parameter(torch.ones(config.d))
+        # Small, since the head is that large embedding again.
+        self.norm = nn.Parameter(torch.full((config.d,), 0.06))
         cos, sin = rope_tables(config, config.context)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)

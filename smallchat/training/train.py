@@ -23,13 +23,14 @@ import torch.multiprocessing as mp
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from .copying import prepare
 from .data import Windows, load
 from .model import ModelConfig, SmallThinker
 
 BALANCE = 0.01
 WARMUP = 0.02
-MATRIX_RATE, EMBEDDING_RATE, SMALL_RATE = 0.02, 3e-3, 1.5e-3
-DECAY = 0.05
+MATRIX_RATE, EMBEDDING_RATE, SMALL_RATE = 0.02, 0.02, 1.5e-3
+DECAY = 0.1
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -185,6 +186,7 @@ def _rank(rank: int, run: Run, meeting: str) -> None:
     out = run.folder / "run"
     out.mkdir(exist_ok=True)
     model = SmallThinker(ModelConfig())
+    prepare(model)
     made = optimizers(model)
     step = tokens = 0
     if run.start is not None:

@@ -223,3 +223,30 @@ def test_exported_file_holds_the_model(tiny, tokenizer, tmp_path, quantized):
     assert reader.fields["smallthinker.attention.sliding_window"].contents() == 8
     assert reader.fields["tokenizer.ggml.eos_token_id"].contents() == token_id(tokenizer, TURN_END)
     assert reader.fields["tokenizer.ggml.token_type"].contents()[-3:] == [3, 3, 3]
+
+
+def test_a_prepared_start_finds_what_came_after_a_word_before():
+    torch = pytest.importorskip("torch")
+    from smallchat.training.copying import prepare
+    from smallchat.training.model import ModelConfig, SmallThinker
+
+    def after_a_repeat(prepared):
+        torch.manual_seed(3)
+        model = SmallThinker(ModelConfig(vocab=512))
+        if prepared:
+            prepare(model)
+        piece = torch.randint(0, 512, (4, 12))
+        with torch.no_grad():
+            logits = model.logits(piece.repeat(1, 2)[:, :-1])[:, 12:]
+        return torch.nn.functional.cross_entropy(logits.flatten(0, 1), piece[:, 1:].flatten()).item()
+
+    assert after_a_repeat(True) < after_a_repeat(False) - 2
+
+
+def test_drills_learn_only_what_was_said_before():
+    ids, learned = data.drills(1, 4, 256, 500)
+    assert ids.max() < 500
+    assert 0.4 < learned.mean() < 0.8
+    for row, teaches in zip(ids.tolist(), learned.tolist(), strict=True):
+        for at in (i for i, teach in enumerate(teaches) if teach):
+            assert any(row[back] == row[at] and row[back - 1] == row[at - 1] for back in range(1, at))
