@@ -55,7 +55,8 @@ def test_the_screen_does_not_load_the_decoder() -> None:
 
 
 def test_no_path_of_one_machine_and_no_unfinished_mark() -> None:
-    marks = re.compile(r"\b(TODO|FIXME|XXX)\b|/" + "(work|root)/|/" + "tmp/")
+    # In pieces, so that this file does not find itself.
+    marks = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|/" + "(work|root)/|/" + "tmp/")
     folders = ("smallchat", "tests", "assets", ".ci")
     ours = [*ROOT.glob("*.*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
     texts = [path for path in ours if path.suffix in {".py", ".md", ".toml", ".tcss"}]
