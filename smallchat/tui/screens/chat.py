@@ -91,6 +91,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     def start_engine(self) -> None:
         """Load the model, and listen to what comes of it."""
+        self.run_worker(_import_markdown, thread=True)
         self.run_worker(self._run_engine(), group="engine", exclusive=True)
 
     async def _run_engine(self) -> None:
@@ -335,6 +336,11 @@ class ChatScreen(Guarded, Screen[None]):
 
     def _tell(self, text: str) -> None:
         self.notify(plain(text), markup=False)
+
+
+def _import_markdown() -> None:
+    """Behind the first frame, and before the first answer has to wait for it."""
+    import smallchat.tui.widgets.transcript.markdown  # noqa: F401
 
 
 def first_session(store: Store, system: str | None) -> Session:
