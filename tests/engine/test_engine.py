@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from smallchat.errors import BudgetError, ContextError, EngineError, SmallchatEr
 from smallchat.settings import UsageError
 from tests.support import reference
 from tests.support.engines import answer, opened, worst
-from tests.support.models import STOPS, Model, Recipe, model, script, scripted, vocabulary
+from tests.support.models import STOPS, Model, Recipe, model, new_path, script, scripted, vocabulary
 
 FREE = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repeat_penalty": 1.0}
 """Nothing cut off, nothing punished."""
@@ -29,8 +28,7 @@ TOKENS = np.random.default_rng(17).integers(0, 256, 45).tolist()
 
 
 def made_of(table: np.ndarray, **options: object) -> Model:
-    folder = tempfile.mkdtemp(prefix="scripted-")
-    return scripted(table, Path(folder) / "scripted.gguf", **options)
+    return scripted(table, new_path(), **options)
 
 
 # One pass or many

@@ -329,6 +329,11 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="models-", ignore_cleanup_errors=True)
 
 
+def new_path() -> Path:
+    """A path of its own for a file, thrown away with the process."""
+    return Path(tempfile.mkdtemp(dir=_folder().name)) / "model.gguf"
+
+
 @functools.cache
 def model(recipe: Recipe) -> Model:
     """The model of a recipe, made once a process and thrown away with it."""
