@@ -34,6 +34,18 @@ class Session:
         session.turns = store.turns(conversation.id)
         return session
 
+    @classmethod
+    def first(cls, store: Store, system: str | None = None) -> Session:
+        """Where a message was begun and not sent, else a new conversation. Raises nothing."""
+        try:
+            begun = store.newest_draft()
+            for conversation in store.conversations() if begun else ():
+                if conversation.id == begun:
+                    return cls.reopen(store, conversation)
+        except StorageError:
+            pass  # whoever lists the conversations next is told of it
+        return cls(store, system)
+
     @property
     def last(self) -> Turn | None:
         """The newest turn."""

@@ -99,7 +99,7 @@ class Running:
     async def settle(self) -> None:
         """Wait until the screen has nothing left to do by itself, and does not begin anew."""
         for _ in range(3):
-            await self.until(lambda: not self.chat._awake)
+            await self.until(lambda: self.chat.clock and not self.chat.clock.awake)
             await self.settle_frames()
 
     async def settle_frames(self) -> None:

@@ -266,5 +266,5 @@ async def test_nothing_moves_while_nothing_happens() -> None:
     async with running(engine) as run:
         await run.answer("Hello?", "Hi.")
         await run.settle()
-        assert not run.chat._awake
+        assert run.chat.clock is not None and not run.chat.clock.awake
         assert not run.prompt.cursor_blink

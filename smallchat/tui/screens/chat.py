@@ -21,6 +21,7 @@ from smallchat.engine.events import Failed, Ready
 from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import keys
+from smallchat.tui.clock import Clock
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
@@ -36,8 +37,6 @@ from smallchat.tui.widgets.topline import TopLine
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
 
-TICK = 0.25
-"""Seconds between two drawings: fast enough to read along, and the processor is the model's."""
 COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
@@ -54,15 +53,14 @@ class ChatScreen(Guarded, Screen[None]):
         self._settings = settings
         self._load = load
         self._store = store
-        session = first_session(store, settings.system)
+        session = Session.first(store, settings.system)
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
         self.transcript = Transcript(self.wake)
         self.prompt = Prompt()
         self._topline = TopLine()
         self._panel = Panel()
-        self._awake = False
-        self._awake_until = 0.0
+        self.clock: Clock | None = None
         self._queued = False
         self._to_count_at: float | None = None
         self._state: tuple[bool, Ready | None, Session] | None = None
@@ -82,7 +80,7 @@ class ChatScreen(Guarded, Screen[None]):
 
     def on_mount(self) -> None:
         """Show what there is; the model is loaded behind the first frame."""
-        self._clock = self.set_interval(TICK, self.tick, pause=True)
+        self.clock = Clock(self, self.tick)
         self.prompt.text = self._keeper.restore()
         self.prompt.move_cursor(self.prompt.document.end)
         self.prompt.focus()
@@ -106,12 +104,9 @@ class ChatScreen(Guarded, Screen[None]):
     # The clock
 
     def wake(self) -> None:
-        """Something changed: draw now, and go on while anything moves."""
-        self._awake_until = time.monotonic() + 2 * TICK
-        if self.is_mounted and not self._awake:
-            self._awake = True
-            self._clock.resume()
-            self.call_next(self.tick)
+        """Something changed: draw it soon."""
+        if self.clock is not None:
+            self.clock.wake()
 
     def on_resize(self) -> None:
         """What is drawn by width or height is drawn anew once the layout is known."""
@@ -136,9 +131,8 @@ class ChatScreen(Guarded, Screen[None]):
         self.prompt.tell(hint(dialogue, self._queued, self.transcript.at_end))
         self._tell_failure()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
-        if not moving and time.monotonic() > self._awake_until:
-            self._awake = False
-            self._clock.pause()
+        if self.clock is not None and not moving:
+            self.clock.rest()
 
     async def _show_welcome(self) -> None:
         session = self.dialogue.session
@@ -341,15 +335,3 @@ class ChatScreen(Guarded, Screen[None]):
 def _import_markdown() -> None:
     """Behind the first frame, and before the first answer has to wait for it."""
     import smallchat.tui.widgets.transcript.markdown  # noqa: F401
-
-
-def first_session(store: Store, system: str | None) -> Session:
-    """Where a message was begun and not sent, else a new conversation."""
-    try:
-        begun = store.newest_draft()
-        for conversation in store.conversations() if begun else ():
-            if conversation.id == begun:
-                return Session.reopen(store, conversation)
-    except StorageError:
-        pass  # the welcome tells of it when it lists the conversations
-    return Session(store, system)

@@ -1,0 +1,37 @@
+"""The one clock of the screen: it ticks while anything moves, and sleeps when nothing does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+
+from textual.widget import Widget
+
+TICK = 0.25
+"""Seconds between two drawings: fast enough to read along, and the processor is the model's."""
+
+
+class Clock:
+    """Calls `tick` a few times a second, after `wake` and until `rest`."""
+
+    def __init__(self, widget: Widget, tick: Callable[[], Awaitable[None]]) -> None:
+        """`widget`, which is mounted, is whose handler `tick` runs as."""
+        self._widget = widget
+        self._tick = tick
+        self._timer = widget.set_interval(TICK, tick, pause=True)
+        self._until = 0.0
+        self.awake = False
+
+    def wake(self) -> None:
+        """Something changed: tick now, and go on."""
+        self._until = time.monotonic() + 2 * TICK
+        if not self.awake:
+            self.awake = True
+            self._timer.resume()
+            self._widget.call_next(self._tick)
+
+    def rest(self) -> None:
+        """Nothing moves: sleep, unless something changed just now."""
+        if time.monotonic() > self._until:
+            self.awake = False
+            self._timer.pause()
