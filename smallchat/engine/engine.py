@@ -240,6 +240,7 @@ class Engine:
         if self._gguf is None:
             return
         gguf, self._gguf = self._gguf, None
+        self.template.close()
         self.experts.close()
         del self.decoder, self.weights, self._cache, self._logits
         gguf.close()
