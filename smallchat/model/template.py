@@ -1,8 +1,8 @@
 """A conversation as the one text that the model was trained to continue: its chat template, filled in.
 
 A template comes with the model file and is not trusted: Jinja's sandbox renders it, in a process of its own
-(`smallchat.model.sandbox`). The words of the conversation are not trusted either: a `<|im_end|>` that a user or
-a note contains stays text and cannot end a turn.
+(`smallchat.model.sandbox`). The words of the conversation are not trusted either: a `<|im_end|>` that a user
+or a note contains stays text and cannot end a turn.
 """
 
 from __future__ import annotations
