@@ -9,7 +9,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import Screen
 from textual.widgets import Footer, TextArea
 
 from smallchat import paths
@@ -27,9 +26,9 @@ from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.conversations import ConversationsScreen
-from smallchat.tui.screens.help import HelpScreen
 from smallchat.tui.screens.problem import model_problem
-from smallchat.tui.text import count, plain
+from smallchat.tui.screens.reading import Reading
+from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.hint import hint
 from smallchat.tui.widgets.prompt.prompt import Prompt
@@ -41,7 +40,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, Screen[None]):
+class ChatScreen(Guarded, Reading):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
@@ -59,7 +58,7 @@ class ChatScreen(Guarded, Screen[None]):
         self.transcript = Transcript(self.wake)
         self.prompt = Prompt()
         self._topline = TopLine()
-        self._panel = Panel()
+        self.panel = Panel()
         self.clock: Clock | None = None
         self._queued = False
         self._to_count_at: float | None = None
@@ -75,7 +74,7 @@ class ChatScreen(Guarded, Screen[None]):
             with Vertical(id="talk"):
                 yield self.transcript
                 yield self.prompt
-            yield self._panel
+            yield self.panel
         yield Footer(show_command_palette=False, compact=True)
 
     def on_mount(self) -> None:
@@ -118,7 +117,7 @@ class ChatScreen(Guarded, Screen[None]):
         await self._show_welcome()
         await self.transcript.show(dialogue)
         self._topline.show(dialogue, self._store.saves)
-        self._panel.show(dialogue)
+        self.panel.show(dialogue)
         state = (dialogue.busy, dialogue.ready, dialogue.session)
         if state != self._state:
             self._state = state
@@ -225,31 +224,22 @@ class ChatScreen(Guarded, Screen[None]):
     def action_again(self) -> None:
         """Another answer to the last message."""
         if self.dialogue.busy:
-            self._tell("An answer is being made. Esc stops it")
+            self.tell("An answer is being made. Esc stops it")
             return
         self._told_failure = None
         self.transcript.anchor()
         self.dialogue.again()
         self.wake()
 
-    def action_copy_answer(self) -> None:
-        """Put the last answer into the clipboard."""
-        answers = [turn.content for turn in self.dialogue.session.turns if turn.role == "assistant"]
-        if answers and answers[-1]:
-            self.app.copy_to_clipboard(answers[-1])
-            self._tell(f"Copied {count(len(answers[-1]), 'character')}")
-        else:
-            self._tell("There is no answer to copy yet")
-
     def action_edit(self) -> None:
         """The message in the user's editor."""
         if self.dialogue.busy:
-            self._tell("The editor needs the whole terminal. Esc stops the answer first")
+            self.tell("The editor needs the whole terminal. Esc stops the answer first")
             return
         try:
             self.prompt.text = edit(self.app, self.prompt.text)
         except SmallchatError as error:
-            self._tell(str(error))
+            self.tell(str(error))
         self.prompt.move_cursor(self.prompt.document.end)
 
     def action_new(self) -> None:
@@ -272,28 +262,6 @@ class ChatScreen(Guarded, Screen[None]):
 
         self.app.push_screen(screen, chosen)
 
-    def action_help(self) -> None:
-        """All keys."""
-        self.app.push_screen(HelpScreen())
-
-    def action_panel(self) -> None:
-        """Show the panel where it is hidden, hide it where it is shown."""
-        shown = self._panel.shown
-        self.set_class(not shown, "-panel")
-        self.set_class(shown, "-no-panel")
-        self.call_after_refresh(self.wake)
-
-    def action_scroll_transcript(self, pages: int) -> None:
-        """A page up or down, without leaving the prompt."""
-        if pages < 0:
-            self.transcript.scroll_page_up(animate=False)
-        else:
-            self.transcript.scroll_page_down(animate=False)
-
-    def action_follow(self) -> None:
-        """To the end, and on with the answer."""
-        self.transcript.anchor()
-
     def leave(self) -> None:
         """The app is about to end: keep what was made and typed."""
         self._keeper.save_draft(self.prompt.text)
@@ -307,7 +275,7 @@ class ChatScreen(Guarded, Screen[None]):
         try:
             self._go_on_with(Session.reopen(self._store, conversation))
         except StorageError as error:
-            self._tell(str(error))
+            self.tell(str(error))
 
     def _go_on_with(self, session: Session) -> None:
         self._keeper.save_draft(self.prompt.text)
@@ -327,9 +295,6 @@ class ChatScreen(Guarded, Screen[None]):
         except StorageError as error:
             self._tell_storage(error)
             return []
-
-    def _tell(self, text: str) -> None:
-        self.notify(plain(text), markup=False)
 
 
 def _import_markdown() -> None:
