@@ -27,7 +27,7 @@ from .copying import prepare
 from .data import Windows, load
 from .model import ModelConfig, SmallThinker
 
-BALANCE = 0.01
+BALANCE = 0.04
 WARMUP = 0.02
 MATRIX_RATE, EMBEDDING_RATE, SMALL_RATE = 0.02, 0.02, 1.5e-3
 DECAY = 0.1
