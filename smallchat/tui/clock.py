@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -29,6 +30,11 @@ class Clock:
             self.awake = True
             self._timer.resume()
             self._widget.call_next(self._tick)
+
+    def stop(self) -> None:
+        """Never tick again: what is about to be taken down must not be drawn any more."""
+        self.awake, self._until = True, math.inf
+        self._timer.stop()
 
     def rest(self) -> None:
         """Nothing moves: sleep, unless something changed just now."""

@@ -137,4 +137,9 @@ async def running(
             await run.until(lambda: run.chat.dialogue.ready)
             await run.settle()
         yield run
+        if app.is_running:
+            for screen in app.screen_stack:
+                if isinstance(screen, ChatScreen) and screen.clock is not None:
+                    screen.clock.stop()
+            await pilot.pause()
     assert app.faults == []

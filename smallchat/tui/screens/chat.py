@@ -264,6 +264,8 @@ class ChatScreen(Guarded, Reading):
 
     def leave(self) -> None:
         """The app is about to end: keep what was made and typed."""
+        if self.clock is not None:
+            self.clock.stop()
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
 
