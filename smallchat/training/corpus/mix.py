@@ -27,13 +27,13 @@ SYSTEM = (
 )
 # Share of each kind among the blocks of conversations. Notes are long: they are more of the tokens.
 BLOCKS = (
-    ("howto", 0.26),
-    ("concept", 0.06),
-    ("smalltalk", 0.10),
-    ("decline", 0.07),
+    ("howto", 0.37),
+    ("concept", 0.08),
+    ("smalltalk", 0.15),
+    ("decline", 0.08),
     ("sums", 0.14),
-    ("repeat", 0.09),
-    ("note", 0.28),
+    ("repeat", 0.03),
+    ("note", 0.15),
 )
 
 _BEFORE_TERM, _AFTER_TERM = TERM_HELD[0].split("{}")
