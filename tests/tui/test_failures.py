@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from smallchat import paths
 from smallchat.engine.client import LoadOptions
 from smallchat.errors import ModelError
@@ -132,3 +134,15 @@ async def test_a_fault_of_our_own_is_told_in_one_line_and_the_chat_goes_on() -> 
         assert len(run.app.faults) == 1
         run.app.faults.clear()
     assert "of all things" in (paths.state() / "app.log").read_text()
+
+
+async def test_a_fault_in_drawing_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as run:
+        real = run.chat.panel.show
+        monkeypatch.setattr(run.chat.panel, "show", lambda dialogue: 1 / 0)
+        await run.ask("Hello?")
+        await run.shows("smallchat made a mistake (ZeroDivisionError)")
+        monkeypatch.setattr(run.chat.panel, "show", real)
+        run.engine.answer("Hi.")
+        await run.shows("Hi.", "seed 7")
+        run.app.faults.clear()
