@@ -40,8 +40,8 @@ ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("terminal", "SmallThinker", "own computer"),
     ),
     "How do I use a bigger model?": (
-        "Get a SmallThinker GGUF file, the 4B or the 21B, and start `smallchat --model PATH` with the path of "
-        "the file.",
+        "Get a SmallThinker GGUF file, the 4B or the 21B, and start `smallchat --model PATH` with the path "
+        "of the file.",
         ("GGUF", "smallchat --model PATH"),
     ),
     "How do I stop an answer?": ("Esc stops the answer and keeps the text.", ("Esc",)),
@@ -60,8 +60,8 @@ ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("on this computer",),
     ),
     "What is an expert?": (
-        "An expert is a small part of a layer of the model. For every token the router chooses a few experts, "
-        "and only those compute.",
+        "An expert is a small part of a layer of the model. For every token the router chooses a few "
+        "experts, and only those compute.",
         ("router", "few experts"),
     ),
     "How do I start a new conversation?": ("Ctrl+N starts a new conversation.", ("Ctrl+N",)),

@@ -21,7 +21,7 @@ from smallchat.settings import Settings
 from smallchat.tui.app import SmallchatApp
 from smallchat.tui.screens.chat import ChatScreen
 
-QUESTIONS = ("Hello! What is smallchat?", "How do I use a bigger model?", "What is 17 + 25?")
+QUESTIONS = ("Who are you?", "How do I use a bigger model?", "What is an expert?")
 SECONDS = 120
 
 
@@ -33,12 +33,12 @@ async def picture() -> str:
         while not isinstance(app.screen, ChatScreen) or app.screen.dialogue.ready is None:
             await pilot.pause(0.05)
         screen = app.screen
-        for question in QUESTIONS:
+        for number, question in enumerate(QUESTIONS, 1):
             screen.prompt.text = question
             await pilot.press("enter")
-            while screen.dialogue.busy or not screen.dialogue.session.turns:
+            while len(screen.dialogue.session.turns) < 2 * number or screen.dialogue.busy:
                 await pilot.pause(0.05)
-        while screen.dialogue.working or screen._awake:
+        while screen.clock is None or screen.clock.awake:
             await pilot.pause(0.05)
         svg = app.export_screenshot(title="smallchat")
     return re.sub(r"@font-face\s*\{[^}]*\}", "", svg)
