@@ -268,3 +268,14 @@ async def test_nothing_moves_while_nothing_happens() -> None:
         await run.settle()
         assert run.chat.clock is not None and not run.chat.clock.awake
         assert not run.prompt.cursor_blink
+
+
+async def test_what_one_should_know_of_how_the_model_runs_is_told_once() -> None:
+    async with running(ready=False) as run:
+        await run.until(lambda: run.engine.starts)
+        run.engine.ready(kernels="numpy", notes=("ggml does not run here, so [NumPy] computes.",))
+        await run.shows("so [NumPy] computes.")
+        await run.settle()
+        assert [note.message for note in run.app._notifications] == [
+            "ggml does not run here, so [NumPy] computes."
+        ]

@@ -66,6 +66,7 @@ class ChatScreen(Guarded, Reading):
         """What decides which keys do something, and how long the conversation is for the model."""
         self._told_problem = ""
         self._told_failure: Failed | None = None
+        self._told_ready: Ready | None = None
         self._welcomed: tuple[Session, bool] | None = None
 
     def compose(self) -> ComposeResult:
@@ -128,6 +129,7 @@ class ChatScreen(Guarded, Reading):
         self._keeper.save_when_due()
         self._tell_storage(self._keeper.problem)
         self.prompt.tell(hint(dialogue, self._queued, self.transcript.at_end))
+        self._tell_notes(dialogue.ready)
         self._tell_failure()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
         if self.clock is not None and not moving:
@@ -161,6 +163,13 @@ class ChatScreen(Guarded, Reading):
             self._told_problem = told
             if told:
                 self.notify(plain(told), title="Not saved", severity="error", timeout=12, markup=False)
+
+    def _tell_notes(self, ready: Ready | None) -> None:
+        """How this model runs, where that is not as one would expect: once, when it is loaded."""
+        if ready is not self._told_ready:
+            self._told_ready = ready
+            for note in ready.notes if ready else ():
+                self.notify(plain(note), severity="warning", timeout=12, markup=False)
 
     def _tell_failure(self) -> None:
         failed = self.dialogue.failure
