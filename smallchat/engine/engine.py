@@ -59,7 +59,11 @@ class Engine:
         decoder: Decoder,
         experts: MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices],
         plan: budget.MemoryPlan,
-        **settings: int | None,
+        *,
+        limit: int | None,
+        threads: int,
+        context: int,
+        chunk: int,
     ) -> None:
         """Use `Engine.load`."""
         self.config, self.weights, self.tokenizer, self.decoder = config, weights, tokenizer, decoder
@@ -67,11 +71,12 @@ class Engine:
         self.kernels = decoder.kernels
         self.notes: list[str] = list(config.notes)
         """What the user should know about how this model runs, each one sentence."""
-        self.budget = settings["budget"]
-        self.threads = settings["threads"] or 1
-        self.context = settings["context"] or 1
+        self.budget = limit
+        """Memory budget in bytes; None: no limit."""
+        self.threads = threads
+        self.context = context
         """Tokens that fit, prompt and answer together."""
-        self.chunk = settings["chunk"] or 1
+        self.chunk = chunk
         self.tally = Tally(config.layers, config.experts)
         self.template = ChatTemplate(gguf.metadata.get("tokenizer.chat_template"), gguf.path)
         self.card = read_card(gguf, config)
@@ -136,7 +141,7 @@ class Engine:
             decoder = Decoder(config, weights, chosen, experts)
             engine = cls(
                 *(gguf, config, weights, tokenizer, decoder, experts, plan),
-                budget=limit,
+                limit=limit,
                 threads=threads,
                 context=context,
                 chunk=chunk,

@@ -66,7 +66,7 @@ class GgufFile:
         self.path = Path(path)
         self._map = _map_file(self.path)
         try:
-            self.metadata, self.tensors, self.alignment = _Parser(self.path, self._map).parse()
+            self.metadata, self.tensors = _Parser(self.path, self._map).parse()
         except BaseException:
             self.close()
             raise
@@ -123,7 +123,7 @@ class _Parser:
     def __init__(self, path: Path, data: mmap.mmap) -> None:
         self.path, self.data, self.at = path, data, 0
 
-    def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo], int]:
+    def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
         if self.data[:4] != b"GGUF":
             raise ModelError(f"{self.path} is not a GGUF file", "Give the path of a SmallThinker .gguf file")
         try:
@@ -133,7 +133,7 @@ class _Parser:
         except UnicodeDecodeError:
             raise self.damaged("a name in it is not text") from None
 
-    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo], int]:
+    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
         self.at = 4
         version = self.u32()
         if version not in (2, 3):
@@ -164,7 +164,7 @@ class _Parser:
             if tensor.name in tensors:
                 raise self.damaged(f"the tensor {tensor.name!r} stands in it twice")
             tensors[tensor.name] = tensor
-        return metadata, tensors, alignment
+        return metadata, tensors
 
     def tensor_header(self) -> tuple[str, int, tuple[int, ...], int]:
         name, dimensions = self.string(), self.u32()

@@ -99,7 +99,7 @@ class _Reader:
 
     def read(self) -> Weights:
         config, d = self.config, self.config.hidden
-        # All is located and checked before the first byte of any tensor is looked at.
+        # All is checked first: a view made before a later tensor turns out wrong would keep the file open.
         self.check_all()
         embedding = self.matrix("token_embd.weight", config.vocabulary, d)
         tied = "output.weight" not in self.gguf.tensors
