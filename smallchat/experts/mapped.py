@@ -32,8 +32,15 @@ class MappedExperts(Generic[T]):
         self._next_layer = 0
         self._pages = _PageTable(data)
 
-    def expect(self, layer: int, experts: Sequence[int]) -> None:
-        """Nothing to prepare."""
+    def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
+        """All at once: the system pages them in as they are touched."""
+        return [list(experts)]
+
+    def bring(self, layer: int, group: Sequence[int]) -> None:
+        """Nothing to do: there is only one group."""
+
+    def forget(self) -> None:
+        """Nothing to forget."""
 
     def fetch(self, layer: int, expert: int) -> T:
         """One expert over the mapped file; valid while that is mapped."""

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.kernels.quants import TensorType, dequantise
+from smallchat.kernels.quants import LAYOUTS, TensorType, dequantise, row_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float32]
 class Matrix:
     """A quantised matrix W of `rows` × `cols`, row by row, wherever its bytes lie (mapped file, cache slot).
 
-    `data` is uint8 [rows, bytes of a row], contiguous.
+    `data` is uint8 [rows, bytes of a row]; the bytes of one row are contiguous, rows may lie apart.
     """
 
     kind: TensorType
@@ -31,6 +31,11 @@ class Matrix:
         """Where `data` lies in memory."""
         return self.data.ctypes.data
 
+    @property
+    def stride(self) -> int:
+        """Bytes from one row to the next."""
+        return self.data.strides[0]
+
     def take(self, ids: npt.NDArray[np.integer]) -> Floats:
         """The rows `ids` as float32 [len(ids), cols]; only their bytes are read."""
         return dequantise(self.kind, self.data[ids])
@@ -38,6 +43,16 @@ class Matrix:
     def slice(self, start: int, stop: int) -> Matrix:
         """Rows `start` to `stop`, without a copy."""
         return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
+
+    def columns(self, start: int, stop: int) -> Matrix:
+        """Columns `start` to `stop`, without a copy. Both are whole blocks of the type (`block`)."""
+        first, size = row_bytes(self.kind, start), row_bytes(self.kind, stop - start)
+        return Matrix(self.kind, self.rows, stop - start, self.data[:, first : first + size])
+
+    @property
+    def block(self) -> int:
+        """Weights of a block: columns can be cut at its multiples."""
+        return LAYOUTS[self.kind].weights
 
 
 class Kernels(Protocol):
@@ -51,4 +66,7 @@ class Kernels(Protocol):
         """x Wᵀ: float32 [n, cols] → float32 [n, rows]."""
 
     def matmul_transposed(self, x: Floats, w: Matrix) -> Floats:
-        """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed."""
+        """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed.
+
+        Rows that x weighs with zero are not read: ReLU makes many.
+        """
