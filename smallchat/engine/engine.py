@@ -94,7 +94,8 @@ class Engine:
         self._ranks: Ranks | None = None
         size = 0 if slots is None else slots * model.layout.largest_expert
         if self.threads > 1:
-            sizes = Sizes(self.threads, self.chunk, config.hidden, config.vocabulary, size)
+            widths = (config.query_width, config.hidden, config.vocabulary)
+            sizes = Sizes(self.threads, self.chunk, *widths, size)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
             self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, slots, sizes))

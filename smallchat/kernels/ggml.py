@@ -48,7 +48,7 @@ class GgmlKernels(NumpyKernels):
             self.context = ggml_abi.Context(ggml_abi.load(str(library)))
         except (OSError, AttributeError) as error:
             raise KernelError(f"{library} cannot be used: {error}", "Use --kernels numpy") from None
-        self._products: dict[TensorType, ggml_abi.Product] = {}
+        self._products: dict[tuple[TensorType, str], ggml_abi.Product] = {}
         self._to_float: dict[TensorType, Any] = {}
         self._scratch = np.empty(0, np.float32)
 
@@ -62,11 +62,14 @@ class GgmlKernels(NumpyKernels):
         product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), address_of(out), w.rows * 4)
         return out
 
-    def product(self, kind: TensorType) -> ggml_abi.Product:
-        """What multiplies matrices of a type, by addresses."""
-        product = self._products.get(kind)
+    def product(self, kind: TensorType, use: str = "") -> ggml_abi.Product:
+        """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape costs a
+        microsecond.
+        """
+        product = self._products.get((kind, use))
         if product is None:
-            product = self._products[kind] = ggml_abi.Product(self.context, kind, LAYOUTS[kind].weights)
+            made = ggml_abi.Product(self.context, kind, LAYOUTS[kind].weights)
+            product = self._products[kind, use] = made
         return product
 
     def floats(self, w: Matrix) -> Floats:

@@ -49,17 +49,23 @@ class Group(NamedTuple):
 
 
 def attend(
-    q: Floats, k: Floats, v: Floats, start: int, cache: LayerCache, groups: Sequence[Group], kernels: Kernels
-) -> Floats:
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    start: int,
+    cache: LayerCache,
+    groups: Sequence[Group],
+    kernels: Kernels,
+    out: Floats,
+) -> None:
     """softmax(q kᵀ / √D) v for tokens at positions `start`…; their keys and values go into `cache`.
 
     `q` is [n, H, D], `k` and `v` [n, KV, D]; `groups` says which query heads read which KV head. Token i sees
-    j where j ≤ i, and i − j < window in a sliding-window layer. Returns [n, H·D].
+    j where j ≤ i, and i − j < window in a sliding-window layer. The result goes into `out`, [n, H, D].
     """
-    n, heads, size = q.shape
+    n, _, size = q.shape
     seen = cache.extend(start, k, v)
     q = q * np.float32(1 / np.sqrt(size))
-    out = np.empty_like(q)
     for group in groups:
         keys, values = seen.keys[group.kv], seen.values[group.kv]
         width = group.stop - group.start
@@ -83,7 +89,6 @@ def attend(
             else:
                 mixed = kernels.matmul_transposed(weights, values.slice(low, high))
             out[block:stop, group.start : group.stop] = mixed.reshape(stop - block, width, size)
-    return out.reshape(n, heads * size)
 
 
 def _hide(scores: Floats, positions: npt.NDArray[np.int64], first: int, window: int | None) -> None:

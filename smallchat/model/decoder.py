@@ -25,7 +25,7 @@ from smallchat.model.attention import Rotation, attend
 from smallchat.model.config import ModelConfig
 from smallchat.model.kv_cache import KVCache, LayerCache
 from smallchat.model.router import Route, route
-from smallchat.model.share import head_unit, neuron_unit
+from smallchat.model.share import neuron_unit
 from smallchat.model.single import SingleToken
 from smallchat.model.team import Solo, Team, logits_rows
 from smallchat.model.weights import ExpertMatrices, LayerWeights, Weights
@@ -64,8 +64,7 @@ class Experts(Protocol):
 
 
 class AttentionShare(NamedTuple):
-    """One rank's part of a layer's attention: its query heads, the KV heads they read, columns of the
-    output."""
+    """One rank's part of a layer's attention: its heads' projections, and rows of the output projection."""
 
     q: Matrix
     k: Matrix
@@ -85,22 +84,22 @@ class Decoder:
         team: Team | None = None,
     ) -> None:
         self.config, self.weights, self.kernels, self.experts = config, weights, kernels, experts
-        self.team: Team = team or Solo(config.hidden, config.vocabulary)
-        self.share = self.team.share
-        size = config.head_size
-        (start, stop), (first, last), self.groups = self.share.heads(config, head_unit(weights.layers, size))
+        self.team: Team = team or Solo(config.query_width, config.hidden, config.vocabulary)
+        self.share, size = self.team.share, config.head_size
+        self.heads = self.share.heads(config)
+        self.output_rows, self.logit_rows = self.share.span(config.hidden), self.share.span(config.vocabulary)
+        (start, stop), (first, last), _ = self.heads
         self.kv_heads = last - first
         self.attention_shares = [
             AttentionShare(
                 layer.q.slice(start * size, stop * size),
                 layer.k.slice(first * size, last * size),
                 layer.v.slice(first * size, last * size),
-                layer.output.columns(start * size, stop * size),
+                layer.output.slice(*self.output_rows),
             )
             for layer in weights.layers
         ]
-        self.head_rows = self.share.span(config.vocabulary)
-        self.head = weights.head.slice(*self.head_rows)
+        self.head = weights.head.slice(*self.logit_rows)
         self._single: SingleToken | None = None
 
     def new_cache(self, context: int, kind: KVType) -> KVCache:
@@ -156,33 +155,28 @@ class Decoder:
             needed, tokens = np.unique(chosen.experts, return_counts=True)
             groups = self.experts.expect(index, needed.tolist())
             turn = rotation if config.rotary[index] else None
-            self.attention(
-                self.norm(x, layer.attention_norm),
-                self.attention_shares[index],
-                start,
-                turn,
-                cache.layers[index],
-            )
-            self.team.add(x)
+            normed = self.norm(x, layer.attention_norm)
+            x += self.attention(normed, self.attention_shares[index], start, turn, cache.layers[index])
             counts = dict(zip(needed.tolist(), tokens.tolist(), strict=True))
             self.feed_forward(self.norm(x, layer.feed_forward_norm), index, layer, chosen, groups, counts)
             self.team.add(x)
 
     def attention(
         self, x: Floats, share: AttentionShare, start: int, rotation: Rotation | None, cache: LayerCache
-    ) -> None:
-        """This rank's part of Wo attend(Wq x, Wk x, Wv x), [n, d]. `rotation` is None in NoPE layers."""
-        n, size, part = len(x), self.config.head_size, self.team.part(len(x))
-        if not self.groups:  # more ranks than heads
-            part.fill(0)
-            return
-        q = self.kernels.matmul(x, share.q).reshape(n, -1, size)
-        k = self.kernels.matmul(x, share.k).reshape(n, -1, size)
-        v = self.kernels.matmul(x, share.v).reshape(n, -1, size)
-        if rotation is not None:
-            q, k = rotation.turn(q), rotation.turn(k)
-        mixed = attend(q, k, v, start, cache, self.groups, self.kernels)
-        part[:] = self.kernels.matmul(mixed, share.output)
+    ) -> Floats:
+        """Wo attend(Wq x, Wk x, Wv x): [n, d], of all ranks. `rotation` is None in NoPE layers."""
+        n, size, matmul = len(x), self.config.head_size, self.kernels.matmul
+        heads, rows = self.team.heads(n), self.team.rows(n)
+        if self.heads.groups:  # there may be more ranks than heads
+            q, k, v = (matmul(x, w).reshape(n, -1, size) for w in (share.q, share.k, share.v))
+            if rotation is not None:
+                q, k = rotation.turn(q), rotation.turn(k)
+            mixed = heads.reshape(n, -1, size)[:, slice(*self.heads.query)]
+            attend(q, k, v, start, cache, self.heads.groups, self.kernels, mixed)
+        self.team.meet()
+        rows[:, slice(*self.output_rows)] = matmul(heads, share.output)
+        self.team.meet()
+        return rows
 
     def feed_forward(
         self,
@@ -221,7 +215,7 @@ class Decoder:
 
     def _logits(self, x: Floats) -> Floats:
         """Wait for all ranks' columns of the logits: float32 [n, V]."""
-        config, (start, stop) = self.config, self.head_rows
+        config, (start, stop) = self.config, self.logit_rows
         normed = self.norm(x, self.weights.output_norm)
         if len(x) == 1:
             logits = self.team.logits(1)

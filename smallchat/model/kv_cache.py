@@ -21,6 +21,8 @@ from smallchat.settings import KVType
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+STEP = 32
+"""The rows of values that lie dimension by dimension are a multiple of this long."""
 STORED: dict[KVType, TensorType] = {"f32": TensorType.F32, "f16": TensorType.F16, "q8": TensorType.Q8_0}
 """f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each 32 numbers."""
 
@@ -37,6 +39,10 @@ def _lazy_memory(size: int) -> Bytes:
         with contextlib.suppress(OSError):  # a system without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
     return np.frombuffer(memory, np.uint8)
+
+
+def _slots(tokens: int) -> int:
+    return -(-tokens // STEP) * STEP
 
 
 class Seen(NamedTuple):
@@ -57,16 +63,17 @@ class LayerCache:
     def __init__(
         self, memory: Bytes, window: int | None, capacity: int, kv_heads: int, size: int, kind: TensorType
     ) -> None:
-        """`memory` is uint8 and holds `capacity` tokens; `size` is that of a head."""
+        """`memory` is uint8 and holds `capacity` tokens, rounded up to `STEP`; `size` is that of a head."""
         self.window, self.capacity, self.kind = window, capacity, kind
         self.transposed = kind is not TensorType.Q8_0
         self._size, self._row = size, row_bytes(kind, size)
         keys, values = memory.reshape(2, -1)
-        self.keys: Bytes = keys.reshape(kv_heads, capacity, self._row)
+        slots = _slots(capacity)
+        self.keys: Bytes = keys.reshape(kv_heads, slots, self._row)
         if self.transposed:
-            self.values: Bytes = values.reshape(kv_heads, size, capacity * self._real().itemsize)
+            self.values: Bytes = values.reshape(kv_heads, size, slots * self._real().itemsize)
         else:
-            self.values = values.reshape(kv_heads, capacity, self._row)
+            self.values = values.reshape(kv_heads, slots, self._row)
 
     def extend(self, start: int, k: Floats, v: Floats) -> Seen:
         """Add keys and values [n, KV, D] at positions `start`…; what those tokens may look at."""
@@ -146,7 +153,7 @@ class KVCache:
         at = 0
         for window in windows:
             capacity = min(context, window or context)
-            size = capacity * self._token_bytes
+            size = _slots(capacity) * self._token_bytes
             layer = LayerCache(memory[at : at + size], window, capacity, kv_heads, head_size, STORED[kind])
             self.layers.append(layer)
             at += size
@@ -161,7 +168,7 @@ class KVCache:
         cls, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType
     ) -> int:
         """Bytes of a full cache. Raises `ValueError` where a head is no whole number of blocks."""
-        tokens = sum(min(context, window or context) for window in windows)
+        tokens = sum(_slots(min(context, window or context)) for window in windows)
         return tokens * cls.token_bytes(kv_heads, head_size, kind)
 
     @property

@@ -6,7 +6,6 @@ that each rank needs nothing from another one but the sums after attention and a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -32,6 +31,14 @@ class Piece(NamedTuple):
     stop: int
 
 
+class HeadShare(NamedTuple):
+    """One rank's heads: from and to. `groups` count within the share."""
+
+    query: tuple[int, int]
+    kv: tuple[int, int]
+    groups: tuple[Group, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Share:
     """The share of rank `rank` of `size`."""
@@ -39,31 +46,22 @@ class Share:
     rank: int = 0
     size: int = 1
 
-    def span(self, count: int, unit: int = 1) -> tuple[int, int]:
-        """An even part of `count`, cut at multiples of `unit`; empty where there are too few."""
-        units = -(-count // unit)
-        return (
-            min(units * self.rank // self.size * unit, count),
-            min(units * (self.rank + 1) // self.size * unit, count),
-        )
+    def span(self, count: int) -> tuple[int, int]:
+        """An even part of `count`; empty where there are too few."""
+        return count * self.rank // self.size, count * (self.rank + 1) // self.size
 
-    def heads(
-        self, config: ModelConfig, unit: int = 1
-    ) -> tuple[tuple[int, int], tuple[int, int], tuple[Group, ...]]:
-        """Query heads, the KV heads that they read, and who reads which, counted within the share.
-
-        Query heads are cut at multiples of `unit`.
-        """
+    def heads(self, config: ModelConfig) -> HeadShare:
+        """Query heads, the KV heads that they read, and who reads which."""
         group = config.heads // config.kv_heads
-        start, stop = self.span(config.heads, unit)
+        start, stop = self.span(config.heads)
         if start == stop:
-            return (start, start), (0, 0), ()
+            return HeadShare((start, start), (0, 0), ())
         first, last = start // group, (stop - 1) // group + 1
         groups = tuple(
             Group(kv - first, max(start, kv * group) - start, min(stop, (kv + 1) * group) - start)
             for kv in range(first, last)
         )
-        return (start, stop), (first, last), groups
+        return HeadShare((start, stop), (first, last), groups)
 
     def experts(self, tokens: Sequence[int], width: int, unit: int) -> list[Piece]:
         """What this rank computes of experts that are used by so many `tokens` each.
@@ -89,11 +87,6 @@ def _cut(fraction: float, width: int, unit: int) -> int:
     if fraction >= 1 - 1e-9:
         return width
     return max(0, round(fraction * width / unit)) * unit
-
-
-def head_unit(layers: Sequence[LayerWeights], head_size: int) -> int:
-    """Heads that cannot be told apart: the output projection's columns are cut at whole blocks."""
-    return max(layer.output.block // math.gcd(layer.output.block, head_size) for layer in layers)
 
 
 def neuron_unit(layer: LayerWeights) -> int:

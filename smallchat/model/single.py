@@ -16,9 +16,9 @@ import numpy.typing as npt
 from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels
 from smallchat.kernels.ggml_abi import Graph, address_of
 from smallchat.kernels.quants import TensorType, row_bytes
-from smallchat.model.attention import Group, Rotation, softmax
+from smallchat.model.attention import Group, Rotation
 from smallchat.model.config import Gating
-from smallchat.model.kv_cache import KVCache, LayerCache
+from smallchat.model.kv_cache import STEP, KVCache, LayerCache
 from smallchat.model.share import Piece, neuron_unit
 from smallchat.model.weights import LayerWeights, Weights
 
@@ -35,22 +35,28 @@ class SingleToken:
         """Raises nothing; see `fits` for what it needs."""
         config = self._config = decoder.config
         self.cache, self._kernels, self._experts = cache, kernels, decoder.experts
-        self._team, self._groups = decoder.team, decoder.groups
+        self._team = team = decoder.team
         self._layers = decoder.weights.layers
         self._attention_shares = decoder.attention_shares
         self._pieces = [
             decoder.share.experts([1] * config.experts_used, config.expert_width, neuron_unit(layer))
             for layer in self._layers
         ]
-        heads = sum(group.stop - group.start for group in self._groups)
         size, kv = config.head_size, decoder.kv_heads
+        (start, stop), _, groups = decoder.heads
+        heads = stop - start
         self._logits = np.empty(config.experts, np.float32)
         self._normed = np.empty(config.hidden, np.float32)
         self._projected = np.empty((heads + 2 * kv, size), np.float32)
         self._q, self._k, self._v = np.split(self._projected, [heads, heads + kv])
         self._turned = _Turn(self._projected[: heads + kv], heads, config.rope_size, config.rope_base)
-        self._mixed = np.empty((heads, size), np.float32)
-        self._scores = np.empty(0, np.float32)
+        # In every team these lie where they lie.
+        self._heads_at = address_of(team.heads(1))
+        self._rows = team.rows(1)[0]
+        self._own_rows_at = address_of(self._rows) + decoder.output_rows[0] * 4
+        mixed = team.heads(1).reshape(-1, size)[start:stop]
+        self._readers = [_Reader(group, self._q, mixed) for group in groups]
+        self._scores, self._scores_at = np.empty(0, np.float32), 0
         self._stores = [_Store(layer) for layer in cache.layers]
         self._graphs: dict[tuple[Any, ...], Any] = {}
         self.silent = self.neurons = 0
@@ -81,7 +87,7 @@ class SingleToken:
             groups = self._experts.expect(index, experts)
             self._norm(x, layer.attention_norm)
             self._attention(index, position, config.rotary[index])
-            team.add(row)
+            x += self._rows
             self._norm(x, layer.feed_forward_norm)
             self._feed_forward(index, layer, experts, weights, groups)
             team.add(row)
@@ -108,45 +114,53 @@ class SingleToken:
         np.multiply(self._normed, scale, out=self._normed)
 
     def _attention(self, index: int, position: int, rotary: bool) -> None:
-        part = self._team.part(1)
-        if not self._groups:
-            part.fill(0)
-            return
-        share, store = self._attention_shares[index], self._stores[index]
-        graph, (q, k, v) = self._projections(share.q.kind, share.k.kind, share.v.kind)
-        q.data, k.data, v.data = share.q.address, share.k.address, share.v.address
-        graph()
-        if rotary:
-            self._turned.turn()
-        else:
-            np.multiply(self._q, self._turned.scale, out=self._q)
-        slot = position % store.cache.capacity
-        t = min(position + 1, store.cache.capacity)
-        store.put(slot, self._k, self._v)
-        for group in self._groups:
-            self._attend(store, group, t)
+        share = self._attention_shares[index]
+        if self._readers:
+            store, capacity = self._stores[index], self._stores[index].cache.capacity
+            graph, (q, k, v) = self._projections(share.q.kind, share.k.kind, share.v.kind)
+            q.data, k.data, v.data = share.q.address, share.k.address, share.v.address
+            graph()
+            if rotary:
+                self._turned.turn()
+            else:
+                np.multiply(self._q, self._turned.scale, out=self._q)
+            store.put(position % capacity, self._k, self._v)
+            for reader in self._readers:
+                self._attend(store, reader, min(position + 1, capacity))
+        self._team.meet()
         output = share.output
-        product = self._kernels.product(output.kind)
-        product(
-            *(output.address, output.rows, output.cols, output.stride),
-            *(address_of(self._mixed), 1, address_of(part), output.rows * 4),
-        )
+        if output.rows:
+            product = self._kernels.product(output.kind)
+            product(
+                *(output.address, output.rows, output.cols, output.stride),
+                *(self._heads_at, 1, self._own_rows_at, output.rows * 4),
+            )
+        self._team.meet()
 
-    def _attend(self, store: _Store, group: Group, t: int) -> None:
-        width, size = group.stop - group.start, self._config.head_size
-        if width * t > len(self._scores):
-            self._scores = np.empty(2 * width * t, np.float32)
-        scores = self._scores[: width * t].reshape(width, t)
-        product = self._kernels.product(store.cache.kind)
-        queries, mixed = self._q[group.start : group.stop], self._mixed[group.start : group.stop]
-        at = address_of(scores)
-        product(store.keys_at[group.kv], t, size, store.row, address_of(queries), width, at, t * 4)
-        softmax(scores)
+    def _attend(self, store: _Store, group: _Reader, t: int) -> None:
+        width, size = group.width, self._config.head_size
+        # A whole number of steps of the half-precision product, whose rest is slow: what is beyond t weighs 0.
+        padded = -(-t // STEP) * STEP if store.cache.transposed else t
+        if width * padded > len(self._scores):
+            self._scores = np.empty(2 * width * padded, np.float32)
+            self._scores_at = address_of(self._scores)
+        scores = self._scores[: width * padded].reshape(width, padded)
+        product, at = self._kernels.product(store.cache.kind, "keys"), self._scores_at
+        product(store.keys_at[group.kv], t, size, store.row, group.queries_at, width, at, padded * 4)
+        # `softmax`, without memory of its own.
+        seen, column = scores[:, :t], group.column
+        np.maximum.reduce(seen, axis=1, keepdims=True, out=column)
+        np.subtract(seen, column, out=seen)
+        np.exp(seen, out=seen)
+        np.add.reduce(seen, axis=1, keepdims=True, out=column)
         if store.cache.transposed:
-            values = store.values_at[group.kv]
-            product(values, size, t, store.values_row, at, width, address_of(mixed), size * 4)
+            scores[:, t:] = 0
+            values, product = store.values_at[group.kv], self._kernels.product(store.cache.kind, "values")
+            product(values, size, padded, store.values_row, at, width, group.mixed_at, size * 4)
         else:
-            mixed[:] = self._kernels.matmul_transposed(scores, store.values(group.kv, t))
+            group.mixed[:] = self._kernels.matmul_transposed(scores, store.values(group.kv, t))
+        # Divided here: there are fewer numbers than scores.
+        np.divide(group.mixed, column, out=group.mixed)
 
     def _feed_forward(
         self,
@@ -258,6 +272,17 @@ class _PiecesGraph:
             at += width
         graph.finish()
         self.tensors = tensors
+
+
+class _Reader:
+    """Query heads that read one KV head: where they lie, and where what they mix goes."""
+
+    def __init__(self, group: Group, q: Floats, mixed: Floats) -> None:
+        self.kv, self.width = group.kv, group.stop - group.start
+        self.queries_at = address_of(q[group.start : group.stop])
+        self.mixed = mixed[group.start : group.stop]
+        self.mixed_at = address_of(self.mixed)
+        self.column = np.empty((self.width, 1), np.float32)
 
 
 class _Store:

@@ -21,18 +21,28 @@ def logits_rows(vocabulary: int) -> int:
 
 
 class Team(Protocol):
-    """Ranks in step. Every rank calls the same methods in the same order."""
+    """Ranks in step. Every rank calls the same methods in the same order.
+
+    A buffer that all share is written between two calls of `meet` by each rank in its own columns, and read by
+    all after the second.
+    """
 
     share: Share
 
-    def part(self, n: int) -> Floats:
-        """Where this rank puts its part of the next sum: float32 [n, d], not cleared."""
+    def heads(self, n: int) -> Floats:
+        """What all heads have mixed: float32 [n, H·D], shared."""
 
-    def add(self, x: Floats) -> None:
-        """x += the parts of all ranks, in order of rank; waits until all are there. `x` is [n, d]."""
+    def rows(self, n: int) -> Floats:
+        """Attention's output: float32 [n, d], shared."""
 
     def logits(self, n: int) -> Floats:
-        """float32 [n, V], n ≤ `logits_rows`: each rank fills its own columns, then all `meet`."""
+        """float32 [n, V], n ≤ `logits_rows`, shared."""
+
+    def part(self, n: int) -> Floats:
+        """This rank's part of the experts' sum: float32 [n, d], not cleared."""
+
+    def add(self, x: Floats) -> None:
+        """x += the parts of all ranks, in order of rank, once all are there. `x` is [n, d]."""
 
     def meet(self) -> None:
         """Wait until every rank is here: what each wrote before, all can read after."""
@@ -41,21 +51,28 @@ class Team(Protocol):
 class Solo:
     """A team of one."""
 
-    def __init__(self, hidden: int, vocabulary: int) -> None:
+    def __init__(self, query_width: int, hidden: int, vocabulary: int) -> None:
         self.share = Share()
-        self._hidden = hidden
-        self._part = np.empty((0, hidden), np.float32)
+        self._widths = (query_width, hidden, hidden)
+        # For one token at the same place always; for more as they come.
+        self._one = self._many = self._made(1)
         self._logits = np.empty((logits_rows(vocabulary), vocabulary), np.float32)
+
+    def heads(self, n: int) -> Floats:
+        """See `Team.heads`."""
+        return self._buffers(n)[0]
+
+    def rows(self, n: int) -> Floats:
+        """See `Team.rows`."""
+        return self._buffers(n)[1]
 
     def part(self, n: int) -> Floats:
         """See `Team.part`."""
-        if n > len(self._part):
-            self._part = np.empty((n, self._hidden), np.float32)
-        return self._part[:n]
+        return self._buffers(n)[2]
 
     def add(self, x: Floats) -> None:
         """See `Team.add`."""
-        x += self._part[: len(x)]
+        x += self.part(len(x))
 
     def logits(self, n: int) -> Floats:
         """See `Team.logits`."""
@@ -63,3 +80,13 @@ class Solo:
 
     def meet(self) -> None:
         """See `Team.meet`."""
+
+    def _buffers(self, n: int) -> list[Floats]:
+        if n == 1:
+            return self._one
+        if n != len(self._many[0]):
+            self._many = self._made(n)
+        return self._many
+
+    def _made(self, n: int) -> list[Floats]:
+        return [np.empty((n, width), np.float32) for width in self._widths]

@@ -30,6 +30,7 @@ class Sizes:
     ranks: int
     chunk: int
     """Tokens of a forward pass."""
+    query_width: int
     hidden: int
     vocabulary: int
     slots: int
@@ -45,10 +46,10 @@ class SharedMemory:
         rows = logits_rows(sizes.vocabulary)
         total = (
             (_LINE * (1 + 3 * sizes.ranks) + sizes.chunk) * 8
-            + 2 * sizes.ranks * sizes.chunk * sizes.hidden * 4
+            + ((1 + sizes.ranks) * sizes.hidden + sizes.query_width) * sizes.chunk * 4
             + rows * sizes.vocabulary * 4
             + sizes.slots
-            + 8 * _PAGE
+            + 16 * _PAGE
         )
         self.fd, self.handle, self._map = _map(total, handle)
         # Words are read and written through memoryviews: twice as fast as NumPy's for single numbers.
@@ -60,7 +61,9 @@ class SharedMemory:
         self.asleep = self._words(_LINE * sizes.ranks)
         """… whether it waits for a byte on its pipe."""
         self.ids: Ints = self._array(np.int64, sizes.chunk)
-        self.parts: Floats = self._array(np.float32, 2, sizes.ranks, sizes.chunk, sizes.hidden)
+        self.heads: Floats = self._array(np.float32, sizes.chunk, sizes.query_width)
+        self.rows: Floats = self._array(np.float32, sizes.chunk, sizes.hidden)
+        self.parts: Floats = self._array(np.float32, sizes.ranks, sizes.chunk, sizes.hidden)
         self.logits: Floats = self._array(np.float32, rows, sizes.vocabulary)
         self.slots: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.slots)
 

@@ -63,30 +63,32 @@ class RankTeam:
         self._memory, self._watch = memory, watch
         self._mine = memory.line(share.rank)
         self._others = [memory.line(rank) for rank in range(share.size) if rank != share.rank]
-        self._command = self._step = self._turn = 0
-        parts = memory.parts
-        # A token's views stand ready, for each of the two turns.
-        self._one = [(parts[turn, share.rank, :1], list(parts[turn, :, :1])) for turn in (0, 1)]
+        self._command = self._step = 0
+        # A token's views stand ready.
+        self._heads, self._rows = memory.heads[:1], memory.rows[:1]
+        self._part, self._parts = memory.parts[share.rank, :1], list(memory.parts[:, :1])
 
     def begin(self, command: int) -> None:
         """A new pass."""
-        self._command, self._step, self._turn = command, command * STEPS_A_COMMAND, 0
+        self._command, self._step = command, command * STEPS_A_COMMAND
+
+    def heads(self, n: int) -> Floats:
+        """See `Team.heads`."""
+        return self._heads if n == 1 else self._memory.heads[:n]
+
+    def rows(self, n: int) -> Floats:
+        """See `Team.rows`."""
+        return self._rows if n == 1 else self._memory.rows[:n]
 
     def part(self, n: int) -> Floats:
         """See `Team.part`."""
-        if n == 1:
-            return self._one[self._turn][0]
-        return self._memory.parts[self._turn, self.share.rank, :n]
+        return self._part if n == 1 else self._memory.parts[self.share.rank, :n]
 
     def add(self, x: Floats) -> None:
         """See `Team.add`."""
         self.meet()
-        n = len(x)
-        parts = self._one[self._turn][1] if n == 1 else self._memory.parts[self._turn, :, :n]
-        for part in parts:
+        for part in self._parts if len(x) == 1 else self._memory.parts[:, : len(x)]:
             x += part
-        # The other buffer next: a slower rank still reads this one.
-        self._turn ^= 1
 
     def logits(self, n: int) -> Floats:
         """See `Team.logits`."""
