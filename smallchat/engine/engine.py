@@ -17,7 +17,7 @@ import psutil
 import threadpoolctl
 
 from smallchat.engine.events import FinishReason, PromptProgress, Token
-from smallchat.engine.loading import AnyExperts, OpenModel, make_decoder, open_model
+from smallchat.engine.loading import OpenModel, make_decoder, open_model
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Sizes
@@ -109,8 +109,7 @@ class Engine:
             )
             memory = memory.reshape(slots, -1)
         team = self._ranks.team if self._ranks else None
-        self.decoder = make_decoder(model, self.kernels, memory, store, team)
-        self.experts: AnyExperts = self.decoder.experts
+        self.decoder, self.experts = make_decoder(model, self.kernels, memory, store, team)
         self._cache = self.decoder.new_cache(self.context, self.kv)
 
     @classmethod

@@ -52,8 +52,8 @@ def open_model(path: str | Path, vocabulary: bool = True) -> OpenModel:
 
 def make_decoder(
     model: OpenModel, kernels: Kernels, slots: Bytes | None, store: ExpertStore | None, team: Team | None
-) -> Decoder:
-    """One rank's decoder. `slots`, uint8 [slots, bytes of one], are where experts within a budget lie, and
+) -> tuple[Decoder, AnyExperts]:
+    """One rank's decoder, and its experts. `slots`, uint8 [slots, bytes of one], are where experts within a budget lie, and
     `store` reads them, on the one rank that does; without slots the mapped file serves them.
     """
     weights = model.weights
@@ -66,4 +66,4 @@ def make_decoder(
         experts = MappedExperts(model.gguf.whole(), model.layout, wrap)
     else:
         experts = CachedExperts(store, model.layout, slots, wrap)
-    return Decoder(model.config, weights, kernels, experts, team)
+    return Decoder(model.config, weights, kernels, experts, team), experts

@@ -52,6 +52,11 @@ class CachedExperts(Generic[T]):
         """Share of uses that needed no read, since the start."""
         return self._hits / self._uses if self._uses else None
 
+    @property
+    def room(self) -> int:
+        """See `smallchat.model.decoder.Experts`."""
+        return min(self._shares)
+
     def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
         """See `smallchat.model.decoder.Experts`. Raises `EngineError` for a failed read."""
         held, room = self._held[layer], self._shares[layer]
@@ -75,7 +80,7 @@ class CachedExperts(Generic[T]):
             if expert in held:
                 continue
             # What was just moved to the end is not the oldest.
-            slot = self._free[layer].pop() if self._free[layer] else held.popitem(last=False)[1]
+            slot = self._free[layer].pop() if self._free[layer] else held.pop(next(iter(held)))
             try:
                 self._read(layer, expert, slot)
             except BaseException:

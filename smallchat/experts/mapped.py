@@ -32,6 +32,11 @@ class MappedExperts(Generic[T]):
         self._next_layer = 0
         self._pages = _PageTable(data)
 
+    @property
+    def room(self) -> int:
+        """See `smallchat.model.decoder.Experts`."""
+        return self._layout.experts
+
     def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
         """All at once: the system pages them in as they are touched."""
         return [list(experts)]

@@ -87,7 +87,11 @@ class Library:
         )
         self.mul_mat = function("ggml_mul_mat", pointer, ct.c_void_p, pointer, pointer)
         self.mul = function("ggml_mul", pointer, ct.c_void_p, pointer, pointer)
+        self.add = function("ggml_add", pointer, ct.c_void_p, pointer, pointer)
+        self.scale = function("ggml_scale", pointer, ct.c_void_p, pointer, pointer)
+        self.copy = function("ggml_cpy", pointer, ct.c_void_p, pointer, pointer)
         self.relu = function("ggml_relu", pointer, ct.c_void_p, pointer)
+        self.rms_norm = function("ggml_rms_norm", pointer, ct.c_void_p, pointer, ct.c_float)
         self.build = function("ggml_build_forward_expand", None, ct.c_void_p, pointer)
         self.plan = function("ggml_graph_plan", _Plan, ct.c_void_p, ct.c_int)
         self.compute = function("ggml_graph_compute", None, ct.c_void_p, ct.c_void_p)
@@ -135,13 +139,19 @@ class Graph:
         self._graph = ct.create_string_buffer(_GRAPH_BYTES)
         self._address = ct.addressof(self._graph)
 
-    def tensor(self, kind: int, rows: int, cols: int, address: int = 1, stride: int = 0) -> Any:
-        """A matrix given from outside; its rows lie `stride` bytes apart (0: one behind the other)."""
+    def tensor(
+        self, kind: int, rows: int, cols: int, address: int = 1, stride: int = 0, step: int = 0
+    ) -> Any:
+        """A matrix given from outside; its rows lie `stride` bytes apart, numbers of a row `step` (0: one behind the
+        other).
+        """
         made = self._library.new_tensor_2d(self._context.handle, kind, cols, rows)
         made.contents.data = address  # never null: the library takes a null for "not placed yet"
         if stride:
             made.contents.nb[1] = stride
             made.contents.nb[2] = made.contents.nb[3] = stride * rows
+        if step:
+            made.contents.nb[0] = step
         return made
 
     def product(self, weights: Any, inputs: Any, output: int = 1) -> Any:
@@ -152,9 +162,27 @@ class Graph:
         """max(x, 0)."""
         return self._node(self._library.relu(self._context.handle, inputs), output)
 
+    def rms_norm(self, inputs: Any, epsilon: float, output: int) -> Any:
+        """x / √(mean(x²) + ε)."""
+        return self._node(self._library.rms_norm(self._context.handle, inputs, epsilon), output)
+
     def times(self, left: Any, right: Any, output: int) -> Any:
         """Element by element."""
         return self._node(self._library.mul(self._context.handle, left, right), output)
+
+    def plus(self, left: Any, right: Any, output: int) -> Any:
+        """Element by element; may lie where one of the two lies."""
+        return self._node(self._library.add(self._context.handle, left, right), output)
+
+    def scaled(self, inputs: Any, factor: Any, output: int) -> Any:
+        """x times one number, a tensor of 1 × 1."""
+        return self._node(self._library.scale(self._context.handle, inputs, factor), output)
+
+    def copied(self, inputs: Any, into: Any) -> Any:
+        """x in the type of `into`, where that lies, in its strides; patch the address of what is returned."""
+        made = self._library.copy(self._context.handle, inputs, into)
+        self._library.build(self._address, made)
+        return made
 
     def finish(self, work: int = 0) -> None:
         """Call once when all is added; `work` bytes are set aside where that is more than the graph asks
@@ -169,6 +197,7 @@ class Graph:
         self._library.compute(self._address, self._plan_address)
 
     def _node(self, tensor: Any, output: int) -> Any:
+        """`output` is the address of the result, contiguous unless its strides are patched."""
         tensor.contents.data = output
         self._library.build(self._address, tensor)
         return tensor

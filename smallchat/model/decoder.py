@@ -47,6 +47,10 @@ class Watcher(Protocol):
 class Experts(Protocol):
     """Where experts come from; `smallchat.experts` has the kinds."""
 
+    @property
+    def room(self) -> int:
+        """So many experts of any layer can be in memory together."""
+
     def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
         """These will be used: exact, and known before attention is computed.
 
@@ -235,7 +239,8 @@ class Decoder:
     def _single_for(self, cache: KVCache) -> SingleToken | None:
         """The fast path for one token, where the kernels and types of this model have one."""
         if self._single is None or self._single.cache is not cache:
-            if not isinstance(self.kernels, GgmlKernels) or not SingleToken.fits(self.weights):
+            fits = SingleToken.fits(self.weights) and self.experts.room >= self.config.experts_used
+            if not isinstance(self.kernels, GgmlKernels) or not fits:
                 return None
             self._single = SingleToken(self, self.kernels, cache)
         return self._single

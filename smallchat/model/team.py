@@ -41,6 +41,9 @@ class Team(Protocol):
     def part(self, n: int) -> Floats:
         """This rank's part of the experts' sum: float32 [n, d], not cleared."""
 
+    def parts(self) -> list[Floats]:
+        """All ranks' parts of one token, [1, d] each, always at the same places; read them after `meet`."""
+
     def add(self, x: Floats) -> None:
         """x += the parts of all ranks, in order of rank, once all are there. `x` is [n, d]."""
 
@@ -69,6 +72,10 @@ class Solo:
     def part(self, n: int) -> Floats:
         """See `Team.part`."""
         return self._buffers(n)[2]
+
+    def parts(self) -> list[Floats]:
+        """See `Team.parts`."""
+        return [self._one[2]]
 
     def add(self, x: Floats) -> None:
         """See `Team.add`."""

@@ -25,7 +25,6 @@ from smallchat.engine.ranks.team import (
     order_memory,
 )
 from smallchat.kernels.choose import again
-from smallchat.model.decoder import Decoder
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.share import Share
 
@@ -52,7 +51,7 @@ class Rank:
         self._team = RankTeam(self._memory, share, self.watch)
         model = open_model(plan.path, vocabulary=False)
         slots = None if plan.slots is None else self._memory.slots.reshape(plan.slots, -1)
-        self._decoder: Decoder = make_decoder(model, again(plan.kernels), slots, None, self._team)
+        self._decoder, _ = make_decoder(model, again(plan.kernels), slots, None, self._team)
         self._cache: KVCache = self._decoder.new_cache(plan.context, plan.kv)
 
     def watch(self) -> None:

@@ -84,6 +84,10 @@ class RankTeam:
         """See `Team.part`."""
         return self._part if n == 1 else self._memory.parts[self.share.rank, :n]
 
+    def parts(self) -> list[Floats]:
+        """See `Team.parts`."""
+        return self._parts
+
     def add(self, x: Floats) -> None:
         """See `Team.add`."""
         self.meet()
