@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from smallchat import processor
 from smallchat.errors import KernelError
 from smallchat.kernels import ggml_abi
 from smallchat.kernels.base import Floats, Matrix
@@ -127,25 +128,9 @@ def _suffix() -> str:
 def _builds(system: str, machine: str) -> tuple[str, ...]:
     """Folders worth trying, the fastest first."""
     if machine in {"x86_64", "amd64"}:
-        flags = _processor_flags(system)
+        flags = processor.flags()
         if flags is None:
             return ("avx2", "avx", "basic")
         builds = [("avx2", {"avx2", "fma", "f16c"}), ("avx", {"avx", "f16c"})]
         return (*(name for name, needs in builds if needs <= flags), "basic")
     return ("basic",) if system == "Darwin" else ()
-
-
-def _processor_flags(system: str) -> set[str] | None:
-    """Instruction sets of this processor in Linux's spelling; None where they cannot be had."""
-    try:
-        if system == "Linux":
-            for line in Path("/proc/cpuinfo").read_text().splitlines():
-                if line.startswith("flags"):
-                    return set(line.partition(":")[2].split())
-        if system == "Darwin":
-            names = ("machdep.cpu.features", "machdep.cpu.leaf7_features")
-            text = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, timeout=5).stdout
-            return {"avx" if flag == "avx1.0" else flag for flag in text.lower().split()}
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-    return None
