@@ -28,8 +28,8 @@ def flags() -> set[str] | None:
 def tune_blas(environment: MutableMapping[str, str] = os.environ) -> None:
     """Let OpenBLAS take AMD's Zen 4 for a Haswell, unless the user chose something; before NumPy is imported.
 
-    It computes 512 bits in two steps: OpenBLAS's kernels for 256 bits are faster there, by a tenth for 256 rows
-    and by a third for 32.
+    It computes 512 bits in two steps: OpenBLAS's kernels for 256 bits are faster there, by a tenth for 256
+    rows and by a third for 32.
     """
     if "OPENBLAS_CORETYPE" in environment or platform.system() != "Linux":
         return

@@ -39,7 +39,8 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 DEFAULT_CHUNK = 512
-"""Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with them."""
+"""Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
+them."""
 SMALL_MODEL = 50_000_000
 """Below so many active parameters a token is computed sooner by one process than handed to two."""
 MOST_RANKS = 8
@@ -126,9 +127,9 @@ class Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
         `mem` is a budget for everything, in bytes or as "1G" (None: no limit); `kernels` "auto", "numpy" or
-        "ggml"; `threads` the processes that compute (None: what suits model and machine); `context` the tokens
-        that must fit (the default means: at most that many); `chunk` the prompt tokens of one forward pass;
-        `kv` the type of the KV cache, "f32", "f16" or "q8".
+        "ggml"; `threads` the processes that compute (None: what suits model and machine); `context` the
+        tokens that must fit (the default means: at most that many); `chunk` the prompt tokens of one forward
+        pass; `kv` the type of the KV cache, "f32", "f16" or "q8".
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
@@ -182,11 +183,11 @@ class Engine:
         return self._cache.used_bytes
 
     def logits(self, ids: Sequence[int]) -> Floats:
-        """Logits of every position, float32 [len(ids), vocabulary], in a fresh context: what the engine's own held
-        is forgotten.
+        """Logits of every position, float32 [len(ids), vocabulary], in a fresh context: what the engine's own
+        held is forgotten.
 
-        Raises `ContextError` where `ids` are more than the context, `EngineError` for an id that is not in the
-        vocabulary.
+        Raises `ContextError` where `ids` are more than the context, `EngineError` for an id that is not in
+        the vocabulary.
         """
         self.clear()
         tokens = self._checked(ids, self.context)
@@ -253,7 +254,8 @@ class Engine:
         self._ids, self._logits = [], None
 
     def close(self) -> None:
-        """Give the file, the memory and the other ranks back. Using the engine afterwards raises `EngineError`."""
+        """Give the file, the memory and the other ranks back. Using the engine afterwards raises
+        `EngineError`."""
         if self._model is None:
             return
         model, self._model = self._model, None
@@ -424,7 +426,8 @@ def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
 
 
 def suitable_threads(active_parameters: int) -> int:
-    """Ranks for a model on this machine: one a physical processor that is ours, where they have enough to do."""
+    """Ranks for a model on this machine: one a physical processor that is ours, where they have enough to
+    do."""
     if active_parameters < SMALL_MODEL:
         return 1
     cores = psutil.cpu_count(logical=False) or 1

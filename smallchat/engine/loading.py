@@ -53,8 +53,8 @@ def open_model(path: str | Path, vocabulary: bool = True) -> OpenModel:
 def make_decoder(
     model: OpenModel, kernels: Kernels, slots: Bytes | None, store: ExpertStore | None, team: Team | None
 ) -> tuple[Decoder, AnyExperts]:
-    """One rank's decoder, and its experts. `slots`, uint8 [slots, bytes of one], are where experts within a budget lie, and
-    `store` reads them, on the one rank that does; without slots the mapped file serves them.
+    """One rank's decoder, and its experts. `slots`, uint8 [slots, bytes of one], are where experts within a
+    budget lie, and `store` reads them, on the one rank that does; without slots the mapped file serves them.
     """
     weights = model.weights
 

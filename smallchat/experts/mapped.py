@@ -54,7 +54,7 @@ class MappedExperts(Generic[T]):
             ranges = self._layout.ranges(layer, expert)
             parts = [self._data[offset : offset + size] for offset, size in ranges]
             fetched = self._fetched[layer, expert] = self._wrap(layer, *parts)
-        self._resident[layer, expert] = True
+            self._resident[layer, expert] = True
         return fetched
 
     def resident(self) -> npt.NDArray[np.bool_]:

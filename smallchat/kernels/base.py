@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.kernels.quants import LAYOUTS, TensorType, dequantise, row_bytes
+from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -36,10 +36,6 @@ class Matrix:
         """Bytes from one row to the next."""
         return self.data.strides[0]
 
-    def take(self, ids: npt.NDArray[np.integer]) -> Floats:
-        """The rows `ids` as float32 [len(ids), cols]; only their bytes are read."""
-        return dequantise(self.kind, self.data[ids])
-
     def slice(self, start: int, stop: int) -> Matrix:
         """Rows `start` to `stop`, without a copy."""
         return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
@@ -62,8 +58,11 @@ class Kernels(Protocol):
     def name(self) -> str:
         """What computes, truthfully: "numpy", or "ggml" with the build, as "ggml (avx2)"."""
 
-    def matmul(self, x: Floats, w: Matrix) -> Floats:
-        """x Wᵀ: float32 [n, cols] → float32 [n, rows]."""
+    def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
+        """x Wᵀ: float32 [n, cols] → float32 [n, rows], into `out` where that is given."""
+
+    def floats(self, w: Matrix) -> Floats:
+        """W as float32 [rows, cols], read-only; valid until the next call."""
 
     def matmul_transposed(self, x: Floats, w: Matrix) -> Floats:
         """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed.

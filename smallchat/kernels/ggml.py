@@ -53,19 +53,20 @@ class GgmlKernels(NumpyKernels):
         self._to_float: dict[TensorType, Any] = {}
         self._scratch = np.empty(0, np.float32)
 
-    def matmul(self, x: Floats, w: Matrix) -> Floats:
+    def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
         if len(x) >= BLAS_FROM or w.kind in NOT_IN_GGML or not len(x):
-            return super().matmul(x, w)
+            return super().matmul(x, w, out)
         x = np.ascontiguousarray(x, np.float32)
-        out = np.empty((len(x), w.rows), np.float32)
+        if out is None:
+            out = np.empty((len(x), w.rows), np.float32)
         product = self.product(w.kind)
-        product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), address_of(out), w.rows * 4)
+        product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), address_of(out), out.strides[0])
         return out
 
     def product(self, kind: TensorType, use: str = "") -> ggml_abi.Product:
-        """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape costs a
-        microsecond.
+        """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape
+        costs a microsecond.
         """
         product = self._products.get((kind, use))
         if product is None:
@@ -74,7 +75,7 @@ class GgmlKernels(NumpyKernels):
         return product
 
     def floats(self, w: Matrix) -> Floats:
-        """See `NumpyKernels.floats`."""
+        """See `Kernels.floats`."""
         if w.kind in NOT_IN_GGML or w.kind is TensorType.F32:
             return super().floats(w)
         to_float = self._to_float.get(w.kind)

@@ -142,8 +142,8 @@ class Graph:
     def tensor(
         self, kind: int, rows: int, cols: int, address: int = 1, stride: int = 0, step: int = 0
     ) -> Any:
-        """A matrix given from outside; its rows lie `stride` bytes apart, numbers of a row `step` (0: one behind the
-        other).
+        """A matrix given from outside; its rows lie `stride` bytes apart, numbers of a row `step` (0: one
+        behind the other).
         """
         made = self._library.new_tensor_2d(self._context.handle, kind, cols, rows)
         made.contents.data = address  # never null: the library takes a null for "not placed yet"

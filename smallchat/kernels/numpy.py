@@ -19,8 +19,15 @@ class NumpyKernels:
 
     name = "numpy"
 
-    def matmul(self, x: Floats, w: Matrix) -> Floats:
+    def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
+        made = self._product(x, w)
+        if out is None:
+            return made
+        out[:] = made
+        return out
+
+    def _product(self, x: Floats, w: Matrix) -> Floats:
         # A short chunk as W xᵀ: BLAS is up to twice as fast with few columns as with few rows.
         short = len(x) < SHORT
         out = np.empty((w.rows, len(x)) if short else (len(x), w.rows), np.float32)
@@ -45,5 +52,5 @@ class NumpyKernels:
         return out
 
     def floats(self, w: Matrix) -> Floats:
-        """W as float32 [rows, cols], read-only; valid until the next call."""
+        """See `Kernels.floats`."""
         return dequantise(w.kind, w.data)

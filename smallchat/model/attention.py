@@ -32,6 +32,10 @@ class Rotation:
         angles = (positions[:, None] * frequencies)[:, None, :]
         return Rotation(np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))
 
+    def last(self, count: int) -> Rotation:
+        """Those of the last so many positions."""
+        return Rotation(self.cos[-count:], self.sin[-count:])
+
     def turn(self, heads: Floats) -> Floats:
         """Rotate [n, heads, D]: pairs (i, i + size/2) of the first `size` dimensions; the rest stays."""
         half = self.cos.shape[-1]
@@ -58,20 +62,22 @@ def attend(
     kernels: Kernels,
     out: Floats,
 ) -> None:
-    """softmax(q kᵀ / √D) v for tokens at positions `start`…; their keys and values go into `cache`.
+    """softmax(q kᵀ / √D) v for the last m of n tokens at positions `start`…; keys and values go into `cache`.
 
-    `q` is [n, H, D], `k` and `v` [n, KV, D]; `groups` says which query heads read which KV head. Token i sees
-    j where j ≤ i, and i − j < window in a sliding-window layer. The result goes into `out`, [n, H, D].
+    `q` is [m, H, D], `k` and `v` [n, KV, D]; `groups` says which query heads read which KV head. Token i sees
+    j where j ≤ i, and i − j < window in a sliding-window layer. The result goes into `out`, [m, H, D].
     """
-    n, _, size = q.shape
+    m, _, size = q.shape
+    n = len(k)
     seen = cache.extend(start, k, v)
+    start += n - m
     q = q * np.float32(1 / np.sqrt(size))
     for group in groups:
         keys, values = seen.keys[group.kv], seen.values[group.kv]
         width = group.stop - group.start
         step = max(1, min(256, SCORES // (width * keys.rows)))
-        for block in range(0, n, step):
-            stop = min(block + step, n)
+        for block in range(0, m, step):
+            stop = min(block + step, m)
             positions = np.arange(start + block, start + stop)
             # Keys that no token of this block sees are not multiplied.
             low, high = 0, keys.rows

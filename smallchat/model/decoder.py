@@ -127,16 +127,21 @@ class Decoder:
         """
         start = cache.length
         cache.wrote(start + len(ids))
-        x: Floats = self.weights.embedding.take(ids)  # [n, d]
+        x = self.embed(ids)
         single = self._single_for(cache) if len(ids) == 1 else None
         if single is not None:
             used = single.layers(x[0], start)
             if watcher is not None:
                 watcher.token(used)
         else:
-            self._layers(x, start, cache, watcher)
+            x = self._layers(x, start, cache, every, watcher)
         cache.length = start + len(ids)
-        return self._logits(x if every else x[-1:])
+        return self._logits(x)
+
+    def embed(self, ids: npt.NDArray[np.int64]) -> Floats:
+        """Rows of the embedding: float32 [n, d]."""
+        table = self.weights.embedding
+        return self.kernels.floats(Matrix(table.kind, len(ids), table.cols, table.data[ids])).copy()
 
     def norm(self, x: Floats, scale: Floats) -> Floats:
         """x / √(mean(x²) + ε) · scale, over the last axis."""
@@ -147,35 +152,50 @@ class Decoder:
         normed *= scale
         return normed
 
-    def _layers(self, x: Floats, start: int, cache: KVCache, watcher: Watcher | None) -> None:
-        """All layers; `x` is [n, d] and changed in place."""
+    def _layers(self, x: Floats, start: int, cache: KVCache, every: bool, watcher: Watcher | None) -> Floats:
+        """All layers; `x` is [n, d] and changed in place. Returns those tokens, of which logits are
+        wanted."""
         config = self.config
-        positions = np.arange(start, start + len(x))
-        rotation = Rotation.at(positions, config.rope_size, config.rope_base)
+        rotation = Rotation.at(np.arange(start, start + len(x)), config.rope_size, config.rope_base)
         for index, layer in enumerate(self.weights.layers):
+            normed = self.norm(x, layer.attention_norm)
+            if index == config.layers - 1 and not every:
+                # Of the other tokens only keys and values are wanted any more.
+                x = x[-1:]
             chosen = route(x, layer.router, config.experts_used, config.gating)
             if watcher is not None:
                 watcher.layer(index, chosen.experts)
             needed, tokens = np.unique(chosen.experts, return_counts=True)
             groups = self.experts.expect(index, needed.tolist())
             turn = rotation if config.rotary[index] else None
-            normed = self.norm(x, layer.attention_norm)
-            x += self.attention(normed, self.attention_shares[index], start, turn, cache.layers[index])
+            share, layer_cache = self.attention_shares[index], cache.layers[index]
+            x += self.attention(normed, share, start, turn, layer_cache, len(x))
             counts = dict(zip(needed.tolist(), tokens.tolist(), strict=True))
             self.feed_forward(self.norm(x, layer.feed_forward_norm), index, layer, chosen, groups, counts)
             self.team.add(x)
+        return x
 
     def attention(
-        self, x: Floats, share: AttentionShare, start: int, rotation: Rotation | None, cache: LayerCache
+        self,
+        x: Floats,
+        share: AttentionShare,
+        start: int,
+        rotation: Rotation | None,
+        cache: LayerCache,
+        last: int,
     ) -> Floats:
-        """Wo attend(Wq x, Wk x, Wv x): [n, d], of all ranks. `rotation` is None in NoPE layers."""
-        n, size, matmul = len(x), self.config.head_size, self.kernels.matmul
-        heads, rows = self.team.heads(n), self.team.rows(n)
+        """Wo attend(Wq x, Wk x, Wv x) for the `last` of n tokens: [last, d], of all ranks.
+
+        `rotation` is None in NoPE layers.
+        """
+        size, matmul = self.config.head_size, self.kernels.matmul
+        heads, rows = self.team.heads(last), self.team.rows(last)
         if self.heads.groups:  # there may be more ranks than heads
-            q, k, v = (matmul(x, w).reshape(n, -1, size) for w in (share.q, share.k, share.v))
+            q = matmul(x[-last:], share.q).reshape(last, -1, size)
+            k, v = (matmul(x, w).reshape(len(x), -1, size) for w in (share.k, share.v))
             if rotation is not None:
-                q, k = rotation.turn(q), rotation.turn(k)
-            mixed = heads.reshape(n, -1, size)[:, slice(*self.heads.query)]
+                q, k = rotation.last(last).turn(q), rotation.turn(k)
+            mixed = heads.reshape(last, -1, size)[:, slice(*self.heads.query)]
             attend(q, k, v, start, cache, self.heads.groups, self.kernels, mixed)
         self.team.meet()
         rows[:, slice(*self.output_rows)] = matmul(heads, share.output)
@@ -210,12 +230,14 @@ class Decoder:
                 expert, neurons = group[piece.expert], (piece.start, piece.stop)
                 gate, up, down = self.experts.fetch(index, expert)
                 tokens, slots = np.nonzero(chosen.experts == expert)
-                inputs = x if len(tokens) == len(x) else x[tokens]
+                # Where all tokens use it, nothing is gathered.
+                rows = slice(None) if len(tokens) == len(x) else tokens
+                inputs = x[rows]
                 hidden = np.maximum(matmul(inputs, gate.slice(*neurons)), 0)
                 hidden *= matmul(inputs, up.slice(*neurons))
                 hidden *= chosen.weights[tokens, slots, None]
                 cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
-                part[tokens] += down_matmul(hidden, cut)
+                part[rows] += down_matmul(hidden, cut)
 
     def _logits(self, x: Floats) -> Floats:
         """Wait for all ranks' columns of the logits: float32 [n, V]."""
@@ -223,7 +245,7 @@ class Decoder:
         normed = self.norm(x, self.weights.output_norm)
         if len(x) == 1:
             logits = self.team.logits(1)
-            logits[:, start:stop] = self.kernels.matmul(normed, self.head)
+            self.kernels.matmul(normed, self.head, out=logits[:, start:stop])
             self.team.meet()
             return logits
         out = np.empty((len(x), config.vocabulary), np.float32)

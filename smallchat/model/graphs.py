@@ -1,4 +1,5 @@
-"""The ggml graphs of `SingleToken`: made once for the types of a layer's weights, pointed at each layer in turn."""
+"""The ggml graphs of `SingleToken`: made once for the types of a layer's weights, pointed at each layer in
+turn."""
 
 from __future__ import annotations
 
@@ -104,8 +105,9 @@ class EnterGraph:
         graph.finish()
         self._router = router.contents
 
-    def __call__(self, router: Floats) -> None:
-        self._router.data = router.ctypes.data
+    def __call__(self, router: int) -> None:
+        """`router` is the address of R."""
+        self._router.data = router
         self._graph()
 
 
@@ -117,6 +119,7 @@ class AttentionGraph:
     ) -> None:
         self._graph = graph = Graph(context)
         self._buffers = buffers
+        self._kept: list[npt.NDArray[np.float32]] = []  # what only the graph knows of
         d, x = len(buffers.x), graph.tensor(F32, 1, len(buffers.x), address_of(buffers.x))
         self._norm, normed = _normed(graph, buffers, x)
         self._weights, outputs = [], []
@@ -129,7 +132,7 @@ class AttentionGraph:
         else:
             queries = _heads(graph, buffers.q)
             scale = np.full((1, 1), buffers.scales[0, 0], np.float32)
-            self._kept = [scale]
+            self._kept.append(scale)
             graph.scaled(queries, graph.tensor(F32, 1, 1, address_of(scale)), address_of(buffers.q))
         self._entries: list[Any] = []
         self._keys: list[Any] = []
@@ -138,12 +141,14 @@ class AttentionGraph:
         graph.finish()
 
     def __call__(
-        self, norm: Floats, share: AttentionShare, store: Store, slot: int, t: int, padded: int
+        self, norm: int, projections: tuple[int, int, int], store: Store, slot: int, t: int, padded: int
     ) -> None:
-        """`slot` is the token's place in the cache, which then holds `t`; scores get rows of `padded`."""
-        self._norm.data = norm.ctypes.data
+        """Addresses of the norm's scale and of Wq, Wk, Wv. `slot` is the token's place in the cache, which
+        then holds `t`; scores get rows of `padded`.
+        """
+        self._norm.data = norm
         q, k, v = self._weights
-        q.data, k.data, v.data = share.q.address, share.k.address, share.v.address
+        q.data, k.data, v.data = projections
         if self._entries:
             keys, values = self._entries
             keys.data = store.keys_at[0] + slot * store.row
@@ -169,7 +174,7 @@ class AttentionGraph:
             for table in (buffers.cos, buffers.sin, buffers.minus_sin)
         )
         between = np.empty((4, len(heads), half), np.float32)
-        self._kept: list[Floats] = [between]
+        self._kept.append(between)
         a, b, c, e = (address_of(array) for array in between)
         products = [
             graph.times(first, cos, a),
@@ -210,8 +215,8 @@ class AttentionGraph:
 
 
 class ExpertsGraph:
-    """x += attention; rmsnorm; weight · relu(Wgate h) · (Wup h) of pieces of experts, and the sum of their Wdown
-    products where that is not transposed.
+    """x += attention; rmsnorm; weight · relu(Wgate h) · (Wup h) of pieces of experts, and the sum of their
+    Wdown products where that is not transposed.
     """
 
     def __init__(
@@ -245,16 +250,20 @@ class ExpertsGraph:
             self._tensors.append((gate.contents, up.contents, None if down is None else down.contents))
             start += width
         graph.finish()
+        self.sums = summed is not None
+        """Whether the sum is made here."""
 
     def __call__(
         self,
-        norm: Floats,
+        norm: int,
         pieces: Sequence[Piece],
         matrices: Sequence[ExpertMatrices],
         weights: Sequence[float],
     ) -> None:
-        """`matrices` are those of each piece's expert, `weights` those of the experts by `Piece.expert`."""
-        self._norm.data = norm.ctypes.data
+        """`norm` is the address of the norm's scale, `matrices` are those of each piece's expert, `weights`
+        those of the experts by `Piece.expert`.
+        """
+        self._norm.data = norm
         for number, (piece, found) in enumerate(zip(pieces, matrices, strict=True)):
             gate, up, down = self._tensors[number]
             gate.data = found.gate.address + piece.start * self._gate_row

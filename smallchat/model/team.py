@@ -23,8 +23,8 @@ def logits_rows(vocabulary: int) -> int:
 class Team(Protocol):
     """Ranks in step. Every rank calls the same methods in the same order.
 
-    A buffer that all share is written between two calls of `meet` by each rank in its own columns, and read by
-    all after the second.
+    A buffer that all share is written between two calls of `meet` by each rank in its own columns, and read
+    by all after the second.
     """
 
     share: Share
