@@ -17,7 +17,7 @@ import psutil
 import threadpoolctl
 
 from smallchat.engine.events import FinishReason, PromptProgress, Token
-from smallchat.engine.telemetry import Tally
+from smallchat.engine.telemetry import Counters, Tally
 from smallchat.errors import BudgetError, ContextError, EngineError
 from smallchat.experts import budget
 from smallchat.experts.cache import CachedExperts
@@ -167,6 +167,11 @@ class Engine:
     def kv_bytes(self) -> int:
         """Bytes of the KV cache that hold tokens now."""
         return self._cache.used_bytes
+
+    def counters(self) -> Counters:
+        """What was read and waited for since the model was loaded."""
+        self._open()
+        return Counters(self.experts.read_bytes, self.experts.wait_seconds, None)
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits of every position, float32 [len(ids), vocabulary], in a fresh context.

@@ -47,6 +47,16 @@ class CachedExperts(Generic[T]):
         """Share of fetches that needed no read, since the start."""
         return self._hits / self._uses if self._uses else None
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read from the file, since the start."""
+        return self._store.bytes_read
+
+    @property
+    def wait_seconds(self) -> float:
+        """Time for which the decoder waited for reads, since the start."""
+        return self._store.seconds
+
     def expect(self, layer: int, experts: Sequence[int]) -> None:
         """Those of `experts` that are here will not make room for the others."""
         self._expected = set(experts)
