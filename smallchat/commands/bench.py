@@ -63,8 +63,8 @@ def run(settings: Settings, work: Work, synthetic: str | None, as_json: bool) ->
 def measure(settings: Settings, work: Work) -> dict[str, Any]:
     """The figures of `run` by name: seconds, milliseconds, bytes and tokens a second.
 
-    Those of a token (`read_bytes_per_token`, `wait_ms_per_token`) are means over the decoded ones. What the
-    engine cannot tell is None.
+    `read_bytes_per_token` and `wait_ms_per_token` are means over decoded tokens; `expert_hit_rate` counts the
+    prompts too. What the engine cannot tell is None; see `Counters` for what it cannot tell when.
     """
     options = load_options(settings)
     context = max(work.tokens, DEFAULT_CONTEXT) if settings.context == DEFAULT_CONTEXT else settings.context

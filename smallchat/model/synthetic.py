@@ -7,6 +7,12 @@ experts; most neurons of an expert are zero, more in the first layers.
 How: 32 hidden dimensions hold the same number in every token, no layer writes to them, and routers and gate
 rows read them as a bias. All other weights have a mean of zero, and layers add little to what the embedding
 says: so tokens stay as different in the last layer as in the first.
+
+Measured on 512 (4B) and 320 (21B) random byte tokens in one context, ggml, layers' lowest to highest: the
+busiest 30 % of a layer's experts take 0.69 to 0.73 (4B) and 0.68 to 0.76 (21B) of all uses, the busiest one
+0.65 to 0.81 of the tokens; all 32 are used in every layer of the 4B, 63 or 64 of 64 in the 21B. A cache that
+holds 30 % of each layer, least recently used out, would hit 0.56 and 0.57. Of the used experts' neurons 0.90
+are zero in the first two layers, 0.65 in the others.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from smallchat.commands import synthetic
 from smallchat.errors import ExitCode, ModelError
 from smallchat.model import synthetic as weights
 from smallchat.settings import UsageError
-from tests.model.test_synthetic import TINY
+from tests.support.synthetic import TINY
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and limits of POSIX systems")
 

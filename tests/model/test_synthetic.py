@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -12,27 +11,11 @@ import numpy as np
 import pytest
 from gguf import quants
 
-from smallchat.model.config import Gating
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.synthetic import SHAPES, Shape, file_bytes, write
 from tests.support.engines import opened
 from tests.support.models import new_path
-
-TINY = Shape(
-    layers=10,
-    hidden=256,
-    heads=4,
-    kv_heads=2,
-    experts=32,
-    experts_used=4,
-    expert_width=96,
-    context=1024,
-    gating=Gating.SIGMOID,
-    window=None,
-    vocabulary=512,
-    head_size=32,
-)
-SLIDING = replace(TINY, experts=64, experts_used=6, gating=Gating.SOFTMAX, window=64)
+from tests.support.synthetic import SLIDING, TINY
 
 
 @functools.cache
