@@ -130,6 +130,10 @@ def bench(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    synthetic: Annotated[
+        str | None,
+        typer.Option("--synthetic", metavar="4b|21b", help="Made-up weights: for speed, never for quality."),
+    ] = None,
     prompt: Annotated[int, typer.Option("--prompt-tokens", min=1, metavar="N", help="Prompt to read.")] = 256,
     answer: Annotated[int, typer.Option("--gen-tokens", min=1, metavar="N", help="Tokens to decode.")] = 48,
     start_at: Annotated[int, typer.Option("--start-at", min=0, metavar="N", help="Context before that.")] = 0,
@@ -150,7 +154,10 @@ def bench(
         "kernels": kernels,
         "seed": seed,
     }
-    bench.run(settings.load(_merged(context.obj, own)), prompt, answer, start_at, repeat, as_json)
+    flags = _merged(context.obj, own)
+    if synthetic and flags.get("model"):
+        raise typer.BadParameter("--model and --synthetic exclude each other")
+    bench.run(settings.load(flags), bench.Work(prompt, answer, start_at, repeat), synthetic, as_json)
 
 
 @app.command()

@@ -34,6 +34,11 @@ def state() -> Path:
     return _folder("state", platformdirs.user_state_dir(APP, appauthor=False))
 
 
+def cache() -> Path:
+    """What takes room and can be made again."""
+    return _folder("cache", platformdirs.user_cache_dir(APP, appauthor=False))
+
+
 def models() -> Path:
     """Where `--model NAME` looks for `NAME.gguf`."""
     return data() / "models"

@@ -21,7 +21,7 @@ from smallchat.engine.loading import OpenModel, make_decoder, open_model
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Sizes
-from smallchat.engine.telemetry import Tally
+from smallchat.engine.telemetry import Counters, Tally
 from smallchat.errors import BudgetError, ContextError, EngineError
 from smallchat.experts import budget
 from smallchat.experts.store import ExpertStore
@@ -181,6 +181,11 @@ class Engine:
     def kv_bytes(self) -> int:
         """Bytes of the KV cache that hold tokens now."""
         return self._cache.used_bytes
+
+    def counters(self) -> Counters:
+        """What was read and waited for since the model was loaded."""
+        self._open()
+        return Counters(self.experts.read_bytes, self.experts.wait_seconds, self.decoder.neuron_sparsity)
 
     def logits(self, ids: Sequence[int]) -> Floats:
         """Logits of every position, float32 [len(ids), vocabulary], in a fresh context: what the engine's own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,18 @@ HEAT_FULL = 0.5
 """Share of recent tokens from which heat is at its brightest; the scale is fixed: two looks compare."""
 SPEED_SECONDS = 2.0
 """Decode speed is that of the tokens of this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the engine has done since it was loaded; the difference of two is what a run took."""
+
+    read_bytes: int
+    """Bytes of experts read from the file; 0 where it is mapped: then the system reads, and does not say."""
+    wait_seconds: float
+    """Time for which computing waited for such reads."""
+    neuron_sparsity: float | None
+    """Share of the neurons of used experts that were zero; None: not measured."""
 
 
 class Tally:

@@ -57,6 +57,16 @@ class CachedExperts(Generic[T]):
         """See `smallchat.model.decoder.Experts`."""
         return min(self._shares)
 
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read from the file by this rank, since the start."""
+        return 0 if self._store is None else self._store.bytes_read
+
+    @property
+    def wait_seconds(self) -> float:
+        """Time for which the decoder waited for reads, since the start."""
+        return 0.0 if self._store is None else self._store.seconds
+
     def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
         """See `smallchat.model.decoder.Experts`. Raises `EngineError` for a failed read."""
         held, room = self._held[layer], self._shares[layer]
@@ -80,7 +90,7 @@ class CachedExperts(Generic[T]):
             if expert in held:
                 continue
             # What was just moved to the end is not the oldest.
-            slot = self._free[layer].pop() if self._free[layer] else held.pop(next(iter(held)))
+            slot: int = self._free[layer].pop() if self._free[layer] else held.pop(next(iter(held)))
             try:
                 self._read(layer, expert, slot)
             except BaseException:

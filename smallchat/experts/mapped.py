@@ -22,6 +22,10 @@ class MappedExperts(Generic[T]):
 
     hit_rate: float | None = None
     """Unknown: the system does the reading."""
+    read_bytes = 0
+    """Nothing is read by us …"""
+    wait_seconds = 0.0
+    """… nor waited for where we could see it."""
 
     def __init__(self, data: Bytes, layout: ExpertLayout, wrap: Wrap[T]) -> None:
         """`data` is the whole mapped file, uint8 [size]; `wrap` makes of bytes what is fetched."""

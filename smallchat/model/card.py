@@ -16,6 +16,9 @@ _KNOWN = {
 }
 _NAME_LENGTH = 60
 
+MADE_UP = "smallchat.made_up"
+"""Metadata key of files with made-up weights, which `model/synthetic.py` writes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
@@ -26,6 +29,8 @@ class ModelCard:
     """All weights."""
     active_parameters: int
     """Weights that one token uses, without embedding and head: the "A" of the models' names."""
+    made_up: bool = False
+    """Whether the weights are made up: for speed, never for quality."""
 
 
 def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
@@ -39,4 +44,5 @@ def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
     # The name goes to the screen, and the file is not trusted.
     printable = re.sub(r"[^\w .:+()-]", "", own)[:_NAME_LENGTH].strip() or "a SmallThinker"
     name = _KNOWN.get((config.layers, config.hidden, config.experts), printable)
-    return ModelCard(name, total, active)
+    made_up = MADE_UP in gguf.metadata
+    return ModelCard(f"{name}, made-up weights" if made_up else name, total, active, made_up)

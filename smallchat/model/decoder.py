@@ -110,6 +110,13 @@ class Decoder:
         """An empty KV cache for this rank's heads."""
         return KVCache(self.config.windows, context, self.kv_heads, self.config.head_size, kind)
 
+    @property
+    def neuron_sparsity(self) -> float | None:
+        """Share of the chosen experts' neurons that ReLU made zero, of this rank's, in single tokens; None:
+        not seen."""
+        single = self._single
+        return single.silent / single.neurons if single is not None and single.neurons else None
+
     # Where a file holds numbers that are none, the sampler says so; NumPy's warnings would only precede it.
     @np.errstate(all="ignore")
     def forward(
