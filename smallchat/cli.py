@@ -34,6 +34,11 @@ Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory b
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
+Kv = Annotated[str | None, typer.Option("--kv", metavar="f16|q8|f32", help="Type of the KV cache.")]
+SparseHead = Annotated[
+    bool | None,
+    typer.Option("--sparse-head/--dense-head", help="Let the file's LM head predictor leave out logits."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -51,12 +56,15 @@ def chat(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    flags |= {"kv": kv, "sparse_head": sparse_head}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat
@@ -75,6 +83,8 @@ def ask(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer.")
     ] = None,
@@ -100,6 +110,7 @@ def ask(
     from smallchat.commands import ask
 
     own = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    own |= {"kv": kv, "sparse_head": sparse_head}
     sampling: dict[str, Any] = {
         "temperature": temperature,
         "top_k": top_k,
@@ -130,6 +141,8 @@ def bench(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
     synthetic: Annotated[
         str | None,
         typer.Option("--synthetic", metavar="4b|21b", help="Made-up weights: for speed, never for quality."),
@@ -152,6 +165,8 @@ def bench(
         "context": context_size,
         "threads": threads,
         "kernels": kernels,
+        "kv": kv,
+        "sparse_head": sparse_head,
         "seed": seed,
     }
     flags = _merged(context.obj, own)

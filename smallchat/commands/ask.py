@@ -26,7 +26,7 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
     prompt = _prompt(question)
     options = load_options(settings)
     began = time.perf_counter()
-    engine = Engine.load(options.path, options.mem, options.kernels, options.threads, options.context)
+    engine = Engine.load(**options.arguments())
     try:
         for note in engine.notes:
             print(note, file=sys.stderr)

@@ -71,7 +71,7 @@ def measure(settings: Settings, work: Work) -> dict[str, Any]:
     with PeakMemory() as memory:
         _narrate("loading")
         began = time.perf_counter()
-        engine = Engine.load(options.path, options.mem, options.kernels, options.threads, context)
+        engine = Engine.load(**options.arguments() | {"context": context})
         loaded = time.perf_counter() - began
         try:
             memory.look()

@@ -44,6 +44,8 @@ def load_options(settings: Settings) -> LoadOptions:
         path=model_path(settings.model),
         mem=settings.mem,
         kernels=settings.kernels,
+        kv=settings.kv,
+        sparse_head=settings.head(),
         threads=settings.threads,
         context=settings.context,
         demo=settings.model == BUILTIN,

@@ -6,6 +6,7 @@ it has computed stays in the KV cache, so that the next prompt that begins with 
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +34,16 @@ from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
-from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KV_TYPES, KVType, Sampling, UsageError, parse_size
+from smallchat.settings import (
+    DEFAULT_CONTEXT,
+    DEFAULT_KV,
+    KV_TYPES,
+    KVType,
+    Sampling,
+    SparseHead,
+    UsageError,
+    parse_size,
+)
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -41,6 +51,8 @@ Bytes = npt.NDArray[np.uint8]
 DEFAULT_CHUNK = 512
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
 them."""
+PROGRESS_SECONDS = 0.2
+"""How far a prompt is, is told this often within a chunk."""
 SMALL_MODEL = 50_000_000
 """Below so many active parameters a token is computed sooner by one process than handed to two."""
 MOST_RANKS = 8
@@ -66,12 +78,18 @@ class Engine:
         context: int,
         chunk: int,
         kv: KVType,
+        sparse_head: SparseHead | None,
     ) -> None:
         """Use `Engine.load`."""
         self.config, self.weights, self.tokenizer = model.config, model.weights, tokenizer
         self.kernels, self.plan, self.kv = kernels, plan, kv
         self.notes: list[str] = list(model.config.notes)
         """What the user should know about how this model runs, each one sentence."""
+        self.sparse_head = sparse_head
+        """How the LM head's predictor leaves rows out; None: all logits are computed. May be taken away and
+        given back, but not be changed.
+        """
+        self._head = sparse_head
         self.budget = limit
         """Memory budget in bytes; None: no limit."""
         self.threads = threads
@@ -99,7 +117,7 @@ class Engine:
             sizes = Sizes(self.threads, self.chunk, *widths, size)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
-            self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, slots, sizes))
+            self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, self._head, slots, sizes))
         store = memory = None
         if slots is not None:
             store = ExpertStore(model.gguf.path)
@@ -123,6 +141,7 @@ class Engine:
         context: int = DEFAULT_CONTEXT,
         chunk: int = DEFAULT_CHUNK,
         kv: KVType = DEFAULT_KV,
+        sparse_head: SparseHead | None = None,
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
@@ -159,12 +178,16 @@ class Engine:
                 context=context,
                 chunk=chunk,
                 kv=kv,
+                sparse_head=sparse_head,
             )
         except BaseException:
             model.gguf.close()
             raise
         if note:
             engine.notes.append(note)
+        if sparse_head is not None and model.weights.predictor is None:
+            engine.sparse_head = None
+            engine.notes.append("The file has no LM head predictor; all logits are computed.")
         return engine
 
     @property
@@ -328,7 +351,6 @@ class Engine:
         should_stop: Callable[[], bool],
     ) -> Floats:
         """Make the cache hold exactly `prompt`, reusing what it shares; logits [1, V] of its last token."""
-        watcher = _PromptWatcher(self.tally, should_stop)
         began, total = time.perf_counter(), len(prompt)
         shared = _common_prefix(self._ids, prompt)
         if shared == total == len(self._ids) and self._logits is not None:
@@ -348,6 +370,8 @@ class Engine:
         report(reused)
         for start in range(reused, total, self.chunk):
             piece = prompt[start : start + self.chunk]
+            report_layers = functools.partial(_report_layers, report, start, len(piece) / self.config.layers)
+            watcher = _PromptWatcher(self.tally, should_stop, report_layers)
             self._feed(piece, watcher)
             report(start + len(piece))
         if self._logits is None:
@@ -367,10 +391,10 @@ class Engine:
         # Each rank is one thread: more would only take the processor from the others.
         with self._blas.limit(limits=1, user_api="blas"):
             if ranks is None:
-                return self.decoder.forward(tokens, self._cache, every, watcher)
+                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
             try:
-                ranks.command(tokens, self._cache.length, every)
-                return self.decoder.forward(tokens, self._cache, every, watcher)
+                ranks.command(tokens, self._cache.length, every, self.sparse_head is not None)
+                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
             except BaseException:
                 self._recover(ranks)
                 raise
@@ -409,19 +433,32 @@ class Engine:
         return self._model
 
 
-class _PromptWatcher:
-    """Counts experts, and gives the prompt up where that is wanted."""
+def _report_layers(report: Callable[[int], None], start: int, tokens_a_layer: float, layer: int) -> None:
+    report(start + int(layer * tokens_a_layer))
 
-    def __init__(self, tally: Tally, should_stop: Callable[[], bool]) -> None:
-        self._tally, self._should_stop = tally, should_stop
+
+class _PromptWatcher:
+    """Counts experts, tells how far a chunk is, and gives the prompt up where that is wanted."""
+
+    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
+        self._tally, self._should_stop, self._report = tally, should_stop, report
+        self._told = time.perf_counter()
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
-        if self._should_stop():
-            raise CancelledError
+        self.check()
         self._tally.layer(layer, experts)
+        now = time.perf_counter()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self._report(layer)
 
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         self._tally.token(experts)
+
+    def check(self) -> None:
+        if self._should_stop():
+            raise CancelledError
 
 
 def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:

@@ -68,6 +68,9 @@ class Tally:
         self.last[:] = False
         self.last[rows, experts] = True
 
+    def check(self) -> None:
+        """Nothing is given up here; see `smallchat.model.decoder.Watcher`."""
+
     def prompt(self, tokens: int, seconds: float) -> None:
         """So many tokens of the prompt were computed in this time."""
         if tokens and seconds > 0:

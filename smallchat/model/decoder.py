@@ -23,13 +23,14 @@ from smallchat.kernels import Kernels, Matrix
 from smallchat.kernels.ggml import GgmlKernels
 from smallchat.model.attention import Rotation, attend
 from smallchat.model.config import ModelConfig
+from smallchat.model.head import Head
 from smallchat.model.kv_cache import KVCache, LayerCache
 from smallchat.model.router import Route, route
 from smallchat.model.share import neuron_unit
 from smallchat.model.single import SingleToken
 from smallchat.model.team import Solo, Team, logits_rows
 from smallchat.model.weights import ExpertMatrices, LayerWeights, Weights
-from smallchat.settings import KVType
+from smallchat.settings import KVType, SparseHead
 
 Floats = npt.NDArray[np.float32]
 
@@ -42,6 +43,9 @@ class Watcher(Protocol):
 
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """One token has passed all layers with these experts, int64 [layers, k]."""
+
+    def check(self) -> None:
+        """Called often, also within a layer."""
 
 
 class Experts(Protocol):
@@ -103,7 +107,7 @@ class Decoder:
             )
             for layer in weights.layers
         ]
-        self.head = weights.head.slice(*self.logit_rows)
+        self.head = Head(weights, self.logit_rows, kernels)
         self._single: SingleToken | None = None
 
     def new_cache(self, context: int, kind: KVType) -> KVCache:
@@ -125,11 +129,13 @@ class Decoder:
         cache: KVCache,
         every: bool = False,
         watcher: Watcher | None = None,
+        sparse: SparseHead | None = None,
     ) -> Floats:
         """Feed tokens behind those in `cache`, which then holds them too.
 
         `ids` is int64 [n], n ≥ 1, and fits what is left of the context. Returns logits: float32 [n, V] for
-        `every` position, else [1, V] for the last. What is returned for the last is valid until the next
+        `every` position, else [1, V] for the last; `sparse`: with −inf for the rows that the file's predictor
+        leaves out. What is returned for the last is valid until the next
         call.
         """
         start = cache.length
@@ -143,7 +149,7 @@ class Decoder:
         else:
             x = self._layers(x, start, cache, every, watcher)
         cache.length = start + len(ids)
-        return self._logits(x)
+        return self._logits(x, sparse)
 
     def embed(self, ids: npt.NDArray[np.int64]) -> Floats:
         """Rows of the embedding: float32 [n, d]."""
@@ -178,7 +184,8 @@ class Decoder:
             share, layer_cache = self.attention_shares[index], cache.layers[index]
             x += self.attention(normed, share, start, turn, layer_cache, len(x))
             counts = dict(zip(needed.tolist(), tokens.tolist(), strict=True))
-            self.feed_forward(self.norm(x, layer.feed_forward_norm), index, layer, chosen, groups, counts)
+            normed = self.norm(x, layer.feed_forward_norm)
+            self.feed_forward(normed, index, layer, chosen, groups, counts, watcher)
             self.team.add(x)
         return x
 
@@ -217,6 +224,7 @@ class Decoder:
         chosen: Route,
         groups: list[list[int]],
         counts: dict[int, int],
+        watcher: Watcher | None,
     ) -> None:
         """This rank's part of Σ weight · Wdown (relu(Wgate x) · (Wup x)) over each token's experts, [n, d].
 
@@ -234,6 +242,9 @@ class Decoder:
                 self.team.meet()
             tokens_each = [counts[expert] for expert in group]
             for piece in self.share.experts(tokens_each, self.config.expert_width, neuron_unit(layer)):
+                if watcher is not None:
+                    watcher.check()
+                self.team.check()
                 expert, neurons = group[piece.expert], (piece.start, piece.stop)
                 gate, up, down = self.experts.fetch(index, expert)
                 tokens, slots = np.nonzero(chosen.experts == expert)
@@ -246,20 +257,20 @@ class Decoder:
                 cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
                 part[rows] += down_matmul(hidden, cut)
 
-    def _logits(self, x: Floats) -> Floats:
+    def _logits(self, x: Floats, sparse: SparseHead | None) -> Floats:
         """Wait for all ranks' columns of the logits: float32 [n, V]."""
         config, (start, stop) = self.config, self.logit_rows
         normed = self.norm(x, self.weights.output_norm)
         if len(x) == 1:
             logits = self.team.logits(1)
-            self.kernels.matmul(normed, self.head, out=logits[:, start:stop])
+            self.head(normed, logits[:, start:stop], sparse)
             self.team.meet()
             return logits
         out = np.empty((len(x), config.vocabulary), np.float32)
         step = logits_rows(config.vocabulary)
         for at in range(0, len(x), step):
             logits = self.team.logits(min(step, len(x) - at))
-            logits[:, start:stop] = self.kernels.matmul(normed[at : at + step], self.head)
+            self.head(normed[at : at + step], logits[:, start:stop], sparse)
             self.team.meet()
             out[at : at + step] = logits
             self.team.meet()  # the buffer is free again

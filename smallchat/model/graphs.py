@@ -224,8 +224,7 @@ class ExpertsGraph:
     ) -> None:
         """`part` is the address of this rank's part of the sum, [d]."""
         self._graph = graph = Graph(context)
-        d, at = len(buffers.x), address_of(buffers.x)
-        x = graph.plus(graph.tensor(F32, 1, d, at), graph.tensor(F32, 1, d, address_of(buffers.rows)), at)
+        d, x = len(buffers.x), _with_attention(graph, buffers)
         self._norm, normed = _normed(graph, buffers, x)
         gate_kind, up_kind, down_kind = (t.info.kind for t in (layer.gate, layer.up, layer.down))
         self._gate_row, self._up_row = row_bytes(gate_kind, d), row_bytes(up_kind, d)
@@ -272,6 +271,38 @@ class ExpertsGraph:
                 down.data = found.down.address + piece.start // self._down_block * self._down_size
             self._weights[number] = weights[piece.expert]
         self._graph()
+
+
+class GateGraph:
+    """x += attention; rmsnorm; relu(Wgate h) of pieces of experts: what says which neurons are silent."""
+
+    def __init__(
+        self, context: Context, buffers: Buffers, layer: LayerWeights, widths: tuple[int, ...]
+    ) -> None:
+        self._graph = graph = Graph(context)
+        d, kind = len(buffers.x), layer.gate.info.kind
+        self._norm, normed = _normed(graph, buffers, _with_attention(graph, buffers))
+        self._row, self._tensors = row_bytes(kind, d), []
+        self.active = [np.empty(width, np.float32) for width in widths]
+        """relu(Wgate h) of each piece."""
+        for width, active in zip(widths, self.active, strict=True):
+            gate = graph.tensor(kind, width, d)
+            graph.relu(graph.product(gate, normed, address_of(active)), address_of(active))
+            self._tensors.append(gate.contents)
+        graph.finish()
+
+    def __call__(self, norm: int, pieces: Sequence[Piece], matrices: Sequence[ExpertMatrices]) -> None:
+        """As `ExpertsGraph`."""
+        self._norm.data = norm
+        for gate, piece, found in zip(self._tensors, pieces, matrices, strict=True):
+            gate.data = found.gate.address + piece.start * self._row
+        self._graph()
+
+
+def _with_attention(graph: Graph, buffers: Buffers) -> Any:
+    """x += attention's output."""
+    d, at = len(buffers.x), address_of(buffers.x)
+    return graph.plus(graph.tensor(F32, 1, d, at), graph.tensor(F32, 1, d, address_of(buffers.rows)), at)
 
 
 def _normed(graph: Graph, buffers: Buffers, x: Any) -> tuple[Any, Any]:

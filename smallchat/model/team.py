@@ -50,6 +50,9 @@ class Team(Protocol):
     def meet(self) -> None:
         """Wait until every rank is here: what each wrote before, all can read after."""
 
+    def check(self) -> None:
+        """Give up here where the pass was given up elsewhere."""
+
 
 class Solo:
     """A team of one."""
@@ -87,6 +90,9 @@ class Solo:
 
     def meet(self) -> None:
         """See `Team.meet`."""
+
+    def check(self) -> None:
+        """See `Team.check`."""
 
     def _buffers(self, n: int) -> list[Floats]:
         if n == 1:

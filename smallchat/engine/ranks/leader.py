@@ -15,10 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.engine.ranks.memory import SharedMemory, Sizes
-from smallchat.engine.ranks.team import ABANDONED, COMMAND, COUNT, EVERY, START, RankTeam, order_memory
+from smallchat.engine.ranks.team import (
+    ABANDONED,
+    COMMAND,
+    COUNT,
+    EVERY,
+    SPARSE,
+    START,
+    RankTeam,
+    order_memory,
+)
 from smallchat.errors import EngineError
 from smallchat.model.share import Share
-from smallchat.settings import KVType
+from smallchat.settings import KVType, SparseHead
 
 START_SECONDS = 120
 """A rank that is not ready by then has failed."""
@@ -33,6 +42,8 @@ class Plan:
     """The name that was chosen: "numpy" or "ggml"."""
     context: int
     kv: KVType
+    head: SparseHead | None
+    """How a sparse head is computed, where that is wanted."""
     slots: int | None
     """Experts that are in memory at once; None: the mapped file serves them."""
     sizes: Sizes
@@ -66,7 +77,7 @@ class Ranks:
         """Process numbers of the other ranks."""
         return [process.pid for process in self._processes]
 
-    def command(self, ids: npt.NDArray[np.int64], start: int, every: bool) -> None:
+    def command(self, ids: npt.NDArray[np.int64], start: int, every: bool, sparse: bool) -> None:
         """Let all ranks feed `ids`, int64 [n ≤ chunk], at positions `start`…; this process then does its
         share.
 
@@ -77,7 +88,8 @@ class Ranks:
         memory = self.memory
         control = memory.control
         memory.ids[: len(ids)] = ids
-        control[START], control[COUNT], control[EVERY] = start, len(ids), every
+        control[START], control[COUNT] = start, len(ids)
+        control[EVERY], control[SPARSE] = every, sparse
         self._number += 1
         self.team.begin(self._number)
         order_memory()

@@ -18,6 +18,7 @@ from smallchat.engine.ranks.team import (
     COMMAND,
     COUNT,
     EVERY,
+    SPARSE,
     START,
     AbandonedError,
     RankTeam,
@@ -27,6 +28,7 @@ from smallchat.engine.ranks.team import (
 from smallchat.kernels.choose import again
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.share import Share
+from smallchat.settings import SparseHead
 
 AWAKE_SECONDS = 0.02
 """A rank without a command sleeps after this long."""
@@ -43,7 +45,9 @@ class Rank:
         """`source` is the file descriptor of the leader's pipe."""
         self._source = source
         body = json.loads(_line(source))
-        plan = Plan(**{key: body[key] for key in Plan.__slots__} | {"sizes": Sizes(**body["sizes"])})
+        sizes, head = Sizes(**body["sizes"]), body["head"]
+        made = {"sizes": sizes, "head": head and SparseHead(**head)}
+        plan = Plan(**{key: body[key] for key in Plan.__slots__} | made)
         self._rank, self._parent = int(body["rank"]), int(body["parent"])
         self._memory = SharedMemory(plan.sizes, body["handle"])
         self._mine = self._memory.line(self._rank)
@@ -52,6 +56,7 @@ class Rank:
         model = open_model(plan.path, vocabulary=False)
         slots = None if plan.slots is None else self._memory.slots.reshape(plan.slots, -1)
         self._decoder, _ = make_decoder(model, again(plan.kernels), slots, None, self._team)
+        self._head = plan.head
         self._cache: KVCache = self._decoder.new_cache(plan.context, plan.kv)
 
     def watch(self) -> None:
@@ -72,7 +77,12 @@ class Rank:
             start, count = memory.control[START], memory.control[COUNT]
             self._cache.length = start
             try:
-                self._decoder.forward(memory.ids[:count].copy(), self._cache, bool(memory.control[EVERY]))
+                self._decoder.forward(
+                    memory.ids[:count].copy(),
+                    self._cache,
+                    bool(memory.control[EVERY]),
+                    sparse=self._head if memory.control[SPARSE] else None,
+                )
             except AbandonedError:
                 self._decoder.experts.forget()
             memory.done[self._mine] = last

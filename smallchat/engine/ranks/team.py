@@ -16,9 +16,10 @@ from smallchat.model.share import Share
 
 Floats = npt.NDArray[np.float32]
 
-COMMAND, START, COUNT, EVERY, ABANDONED = range(5)
+COMMAND, START, COUNT, EVERY, SPARSE, ABANDONED = range(6)
 """Words of `SharedMemory.control`: number of the command, position of its first token, how many tokens,
-whether logits of every position are wanted; and the number of a command that was given up."""
+whether logits of every position are wanted, whether the head is sparse; and the number of a command that was
+given up."""
 
 SPINS = 2000
 """Looks at another rank's word (0.1 ms) before the processor is offered to others."""
@@ -109,8 +110,13 @@ class RankTeam:
                 self._wait(other, step)
         order_memory()
 
+    def check(self) -> None:
+        """See `Team.check`. Raises `AbandonedError` where the pass was given up."""
+        if self._memory.control[ABANDONED] == self._command:
+            raise AbandonedError
+
     def _wait(self, other: int, step: int) -> None:
-        steps, control = self._memory.steps, self._memory.control
+        steps = self._memory.steps
         for _ in range(SPINS):
             if steps[other] >= step:
                 return
@@ -120,8 +126,7 @@ class RankTeam:
                 offer()
                 if steps[other] >= step:
                     return
-            if control[ABANDONED] == self._command:
-                raise AbandonedError
+            self.check()
             if time.monotonic() > patient_until:
                 self._watch()
                 time.sleep(NAP)
