@@ -48,7 +48,7 @@ from smallchat.settings import (
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-DEFAULT_CHUNK = 512
+DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
 them."""
 PROGRESS_SECONDS = 0.2

@@ -182,7 +182,7 @@ class Decoder:
             groups = self.experts.expect(index, needed.tolist())
             turn = rotation if config.rotary[index] else None
             share, layer_cache = self.attention_shares[index], cache.layers[index]
-            x += self.attention(normed, share, start, turn, layer_cache, len(x))
+            x += self.attention(normed, share, start, turn, layer_cache, len(x), watcher)
             counts = dict(zip(needed.tolist(), tokens.tolist(), strict=True))
             normed = self.norm(x, layer.feed_forward_norm)
             self.feed_forward(normed, index, layer, chosen, groups, counts, watcher)
@@ -197,6 +197,7 @@ class Decoder:
         rotation: Rotation | None,
         cache: LayerCache,
         last: int,
+        watcher: Watcher | None,
     ) -> Floats:
         """Wo attend(Wq x, Wk x, Wv x) for the `last` of n tokens: [last, d], of all ranks.
 
@@ -210,6 +211,7 @@ class Decoder:
             if rotation is not None:
                 q, k = rotation.last(last).turn(q), rotation.turn(k)
             mixed = heads.reshape(last, -1, size)[:, slice(*self.heads.query)]
+            self._check(watcher)
             attend(q, k, v, start, cache, self.heads.groups, self.kernels, mixed)
         self.team.meet()
         rows[:, slice(*self.output_rows)] = matmul(heads, share.output)
@@ -242,9 +244,7 @@ class Decoder:
                 self.team.meet()
             tokens_each = [counts[expert] for expert in group]
             for piece in self.share.experts(tokens_each, self.config.expert_width, neuron_unit(layer)):
-                if watcher is not None:
-                    watcher.check()
-                self.team.check()
+                self._check(watcher)
                 expert, neurons = group[piece.expert], (piece.start, piece.stop)
                 gate, up, down = self.experts.fetch(index, expert)
                 tokens, slots = np.nonzero(chosen.experts == expert)
@@ -256,6 +256,12 @@ class Decoder:
                 hidden *= chosen.weights[tokens, slots, None]
                 cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
                 part[rows] += down_matmul(hidden, cut)
+
+    def _check(self, watcher: Watcher | None) -> None:
+        """Give up here, where that is wanted: a layer of a long chunk takes a while."""
+        if watcher is not None:
+            watcher.check()
+        self.team.check()
 
     def _logits(self, x: Floats, sparse: SparseHead | None) -> Floats:
         """Wait for all ranks' columns of the logits: float32 [n, V]."""
