@@ -16,7 +16,8 @@ from smallchat.errors import ExitCode, SmallchatError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a fault of smallchat, 2 wrong usage, 3 the model file, 4 the memory budget, "
-    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 130 interrupted."
+    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 9 the hub or a server, "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -34,6 +35,7 @@ Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory b
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -113,7 +115,7 @@ def ask(
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")],
+    model: ModelName,
     as_json: Json = False,
 ) -> None:
     """What a model file is."""
@@ -151,6 +153,56 @@ def bench(
         "seed": seed,
     }
     bench.run(settings.load(_merged(context.obj, own)), prompt, answer, start_at, repeat, as_json)
+
+
+@app.command()
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="4b, 21b, 4b:q8_0, OWNER/NAME of the hub, or an address there."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch a model from the hub, or the rest of one."""
+    from smallchat.commands import pull
+
+    pull.run(name, as_json, yes)
+
+
+models = typer.Typer(help="Models on this disk, and how they would run here.", rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True)
+def models_list(context: typer.Context, as_json: Json = False) -> None:
+    """Models on this disk, and how they would run here."""
+    if context.invoked_subcommand is None:
+        from smallchat.commands import models
+
+        models.run(as_json)
+
+
+@models.command("info")
+def models_info(model: ModelName, as_json: Json = False) -> None:
+    """What a model file is."""
+    info(model, as_json)
+
+
+@models.command("verify")
+def models_verify(model: ModelName, as_json: Json = False) -> None:
+    """Read all of a model and look for damage."""
+    from smallchat.commands import models
+
+    models.verify(model, as_json)
+
+
+@models.command("rm")
+def models_rm(model: ModelName, as_json: Json = False) -> None:
+    """Delete a model from this disk."""
+    from smallchat.commands import models
+
+    models.delete(model, as_json)
 
 
 @app.command()
