@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -36,6 +37,12 @@ Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tok
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT.gguf", help="The file to write.")]
+Kind = Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="q4_0, q8_0, f16, q4_k, …")]
+TransposeDown = Annotated[
+    bool, typer.Option("--transpose-down", help="Down projections transposed, for sparse use.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over OUT.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -168,6 +175,38 @@ def pull(
     from smallchat.commands import pull
 
     pull.run(name, as_json, yes)
+
+
+@app.command()
+def convert(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="config.json, safetensors, tokenizer.json.")
+    ],
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF from a released folder of safetensors; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.convert(folder, out, kind, transpose_down, force, as_json)
+
+
+@app.command()
+def quantize(
+    model: ModelName,
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF of another type from a GGUF; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.quantize(model, out, kind, transpose_down, force, as_json)
 
 
 models = typer.Typer(help="Models on this disk, and how they would run here.", rich_markup_mode=None)
