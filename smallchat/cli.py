@@ -245,6 +245,14 @@ def models_rm(model: ModelName, as_json: Json = False) -> None:
 
 
 @app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine can do, what is installed, and what is wrong."""
+    from smallchat.commands import doctor
+
+    doctor.run(as_json)
+
+
+@app.command()
 def paths(as_json: Json = False) -> None:
     """Where smallchat keeps its files."""
     from smallchat.commands import show_paths

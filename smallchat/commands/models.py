@@ -11,7 +11,7 @@ from smallchat.commands.resolve import installed_file, model_path
 from smallchat.errors import ModelError
 from smallchat.hub import details, machine
 from smallchat.hub.installed import BUILTIN, Installed, installed
-from smallchat.hub.known import MODELS
+from smallchat.hub.known import MODELS, KnownModel
 from smallchat.hub.remove import remove
 from smallchat.hub.verify import verify as verify_file
 from smallchat.tui.text import plain, size, speed
@@ -21,24 +21,7 @@ FITS = {"memory": "fits in memory", "disk": "experts from disk", "no": "too larg
 
 def run(as_json: bool) -> None:
     """Print every SmallThinker on this disk, and the known ones that are not."""
-    found = list(installed())
-    largest = max(found, key=lambda one: one.size, default=None)
-    here = machine.measure(largest.path if largest else None)
-    rows = [_row(one, here) for one in found]
-    known = {one.model.short for one in found if one.model}
-    missing = [
-        {
-            "name": model.name,
-            "short": model.short,
-            "bytes": model.file_bytes,
-            "licence": model.licence,
-            "memory_bytes": (facts := details.of_known(model)).memory,
-            "smallest_memory_bytes": facts.smallest_memory,
-            **asdict(machine.expect(facts, here)),
-        }
-        for model in MODELS
-        if model.short not in known
-    ]
+    _, rows, missing = listing()
     if as_json:
         print(json.dumps({"installed": rows, "available": missing}, ensure_ascii=False))
         return
@@ -46,11 +29,21 @@ def run(as_json: bool) -> None:
         if "problem" in row:
             print(plain(f"{row['path']}\n  damaged: {row['problem']}"))
             continue
-        print(plain(f"{row['name']}  {row['quantisation']}  {size(row['bytes'])}  {_outlook(row)}"))
+        print(plain(f"{row['name']}  {row['quantisation']}  {size(row['bytes'])}  {outlook(row)}"))
         print(plain(f"  {row['path']}" + (f" ({row['place']})" if row["place"] != BUILTIN else "")))
     for row in missing:
-        print(f"{row['name']}  not here  {size(row['bytes'])}  {_outlook(row)}")
+        print(f"{row['name']}  not here  {size(row['bytes'])}  {outlook(row)}")
         print(f"  smallchat pull {row['short']}")
+
+
+def listing() -> tuple[machine.Machine, list[dict[str, Any]], list[dict[str, Any]]]:
+    """This machine, what is installed, and the known models that are not; each as named facts."""
+    found = list(installed())
+    largest = max(found, key=lambda one: one.size, default=None)
+    here = machine.measure(largest.path if largest else None)
+    known = {one.model.short for one in found if one.model}
+    missing = [_known_row(model, here) for model in MODELS if model.short not in known]
+    return here, [_row(one, here) for one in found], missing
 
 
 def delete(name: str, as_json: bool) -> None:
@@ -75,6 +68,19 @@ def verify(name: str, as_json: bool) -> None:
     print(plain(f"{path} is sound: {done.tensors} tensors in {size(done.size)}, {checksum}"))
 
 
+def _known_row(model: KnownModel, here: machine.Machine) -> dict[str, Any]:
+    facts = details.of_known(model)
+    return {
+        "name": model.name,
+        "short": model.short,
+        "bytes": model.file_bytes,
+        "licence": model.licence,
+        "memory_bytes": facts.memory,
+        "smallest_memory_bytes": facts.smallest_memory,
+        **asdict(machine.expect(facts, here)),
+    }
+
+
 def _row(found: Installed, here: machine.Machine) -> dict[str, Any]:
     row: dict[str, Any] = {
         "path": str(found.path),
@@ -97,6 +103,7 @@ def _row(found: Installed, here: machine.Machine) -> dict[str, Any]:
     }
 
 
-def _outlook(row: dict[str, Any]) -> str:
+def outlook(row: dict[str, Any]) -> str:
+    """How a model would run here, in a few words."""
     rate = row["tokens_per_second"]
     return FITS[row["fits"]] + (f", at most {speed(rate)} tokens/s" if rate else "")

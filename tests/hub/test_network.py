@@ -50,10 +50,11 @@ def test_no_command_but_pull_speaks_to_anyone(seen: Path) -> None:
         ["info", path],
         ["models", "--json"],
         ["models", "verify", path],
+        ["doctor", "--json"],
         ["paths"],
     ]
     codes = [run(*arguments) for arguments in runs]
-    assert codes == [0, 3, 0, 0, 0, 0]
+    assert codes == [0, 3, 0, 0, 0, 0, 0]
     assert not seen.exists(), seen.read_text()
 
 
