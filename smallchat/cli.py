@@ -36,6 +36,9 @@ Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory b
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="URL", help="Chat with a server of OpenAI's interface.")
+]
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
 Out = Annotated[Path, typer.Argument(metavar="OUT.gguf", help="The file to write.")]
 Kind = Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="q4_0, q8_0, f16, q4_k, …")]
@@ -60,12 +63,14 @@ def chat(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    endpoint: Endpoint = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    flags |= {"endpoint": endpoint}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat

@@ -91,6 +91,10 @@ class Settings:
     """System prompt of new conversations; None: none."""
     theme: str = "smallchat-dark"
     """Colours of the app."""
+    endpoint: str | None = None
+    """Address of a server that speaks OpenAI's chat interface; None: models run here."""
+    endpoint_key: str | None = None
+    """What that server wants to know its users by; better in the environment than in a file."""
 
     def sampling(self) -> Sampling:
         """The settings of one answer. Raises `UsageError` where one is out of range."""

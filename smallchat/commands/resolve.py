@@ -72,12 +72,13 @@ def _on_this_disk(name: str, reference: Reference | None) -> Path:
 
 
 def load_options(settings: Settings) -> LoadOptions:
-    """What the engine is to load. Raises `ModelError`."""
+    """What the engine is to load; a server has its own models. Raises `ModelError`."""
+    remote = settings.endpoint is not None
     return LoadOptions(
-        path=model_path(settings.model),
+        path=paths.builtin_model() if remote else model_path(settings.model),
         mem=settings.mem,
         kernels=settings.kernels,
         threads=settings.threads,
         context=settings.context,
-        demo=settings.model == BUILTIN,
+        demo=settings.model == BUILTIN and not remote,
     )

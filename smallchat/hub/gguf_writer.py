@@ -103,7 +103,7 @@ def write(
                 for piece in tensor.pieces():
                     file.write(piece.data)
                     written += piece.nbytes
-                    progress(tensor.name, file.tell(), ends[-1])
+                    progress("Writing", file.tell(), ends[-1])
                 if written != tensor.size:
                     raise ValueError(f"{tensor.name}: {written} bytes for {tensor.size}")
                 file.write(b"\0" * (ends[index] - file.tell()))

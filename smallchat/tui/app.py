@@ -79,8 +79,17 @@ class SmallchatApp(faults.Guarded, App[None]):
         self.exit(return_code=int(ExitCode.UNEXPECTED), message=faults.one_line(error))
 
 
+def _client(settings: Settings) -> EngineClient:
+    """The decoder's process, or the server that was asked for."""
+    if settings.endpoint is None:
+        return WorkerClient()
+    from smallchat.engine.endpoint import EndpointClient
+
+    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)
+
+
 def run(settings: Settings, load: LoadOptions) -> int:
-    """Run the app on a real worker until the user quits; returns the exit code."""
-    app = SmallchatApp(settings, load, WorkerClient(), paths.conversations())
+    """Run the app on a real worker or server until the user quits; returns the exit code."""
+    app = SmallchatApp(settings, load, _client(settings), paths.conversations())
     app.run()
     return app.return_code or int(ExitCode.OK)
