@@ -107,6 +107,7 @@ def ask(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same answer.")] = None,
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    endpoint: Endpoint = None,
     as_json: Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
 ) -> None:
@@ -121,7 +122,7 @@ def ask(
         "min_p": min_p,
         "seed": seed,
     }
-    sampling |= {"repeat_penalty": repeat_penalty, "system": system}
+    sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
     ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
 
 

@@ -72,13 +72,12 @@ def _on_this_disk(name: str, reference: Reference | None) -> Path:
 
 
 def load_options(settings: Settings) -> LoadOptions:
-    """What the engine is to load; a server has its own models. Raises `ModelError`."""
-    remote = settings.endpoint is not None
+    """What the engine is to load. Raises `ModelError`."""
     return LoadOptions(
-        path=paths.builtin_model() if remote else model_path(settings.model),
+        path=model_path(settings.model),
         mem=settings.mem,
         kernels=settings.kernels,
         threads=settings.threads,
         context=settings.context,
-        demo=settings.model == BUILTIN and not remote,
+        demo=settings.model == BUILTIN,
     )

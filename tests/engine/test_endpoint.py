@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,7 +16,7 @@ from smallchat import paths
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.endpoint import EndpointClient, checked
 from smallchat.engine.events import Envelope, Event, Failed, Finished, Loading, Ready, Telemetry, Token
-from smallchat.errors import EngineError
+from smallchat.errors import EngineError, ExitCode
 from smallchat.settings import Sampling, Settings, UsageError, load
 from smallchat.tui.app import SmallchatApp
 from tests.support.chat_server import ChatServer, serving
@@ -247,6 +250,24 @@ def test_an_address_gets_the_interfaces_path() -> None:
 def test_the_endpoint_is_a_setting_and_off_unless_asked_for() -> None:
     assert load({}, {}).endpoint is None
     assert load({"endpoint": "http://x"}, {"SMALLCHAT_ENDPOINT_KEY": "k"}).endpoint_key == "k"
+
+
+def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "smallchat", "ask", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+
+
+def test_ask_prints_the_answer_of_a_server(server: ChatServer) -> None:
+    done = ask("--endpoint", server.url, "Hello")
+    assert (done.returncode, done.stdout) == (ExitCode.OK, "Hello 你好\n"), done.stderr
+    told = json.loads(ask("--endpoint", server.url, "--json", "--system", "Be brief.", "Hello").stdout)
+    assert (told["answer"], told["model"], told["generated_tokens"]) == ("Hello 你好", "Qwen/big", 5)
+    assert server.requests[-1]["messages"][0] == {"role": "system", "content": "Be brief."}
+    server.status = 503
+    refused = ask("--endpoint", server.url, "Hello")
+    assert refused.returncode == ExitCode.HUB
+    assert refused.stderr.count("\n") == 1
+    assert ask("--endpoint", "nix", "Hello").returncode == ExitCode.USAGE
 
 
 async def test_the_app_chats_with_a_server_and_keeps_the_conversation(server: ChatServer) -> None:
