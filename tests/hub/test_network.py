@@ -68,3 +68,8 @@ def test_the_watch_sees_what_pull_does(seen: Path, monkeypatch: pytest.MonkeyPat
 def test_looking_for_models_does_not_load_the_hubs_client() -> None:
     modules = imported("import smallchat.commands.resolve, smallchat.commands.models, smallchat.tui.app")
     assert not {"huggingface_hub", "httpx2", "openai"} & modules
+
+
+def test_the_app_opens_without_looking_for_models() -> None:
+    modules = imported("import smallchat.commands.chat, smallchat.tui.app")
+    assert not {"numpy", "smallchat.hub.known", "smallchat.hub.installed"} & modules
