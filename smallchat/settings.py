@@ -13,12 +13,15 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from smallchat import paths
 from smallchat.errors import ExitCode, SmallchatError
 
 KERNELS = ("auto", "numpy", "ggml")
+KVType = Literal["f32", "f16", "q8"]
+KV_TYPES: tuple[KVType, ...] = ("f32", "f16", "q8")
+DEFAULT_KV: KVType = "f16"
 BUILTIN = "builtin"
 
 DEFAULT_CONTEXT = 4096
@@ -78,9 +81,11 @@ class Settings:
     context: int = DEFAULT_CONTEXT
     """Tokens of conversation that the model sees, at most the model's own limit."""
     threads: int | None = None
-    """Threads that compute; None: as many as the machine has processors."""
+    """Processes that compute; None: what suits the model and the machine."""
     kernels: str = "auto"
     """What multiplies quantised matrices: auto, numpy or ggml."""
+    kv: KVType = DEFAULT_KV
+    """Type of the KV cache: f32 is exact, f16 half as large, q8 a quarter."""
     temperature: float = 0.6
     top_k: int = 20
     top_p: float = 0.95
@@ -155,6 +160,8 @@ def _checked(key: str, value: Any, source: str) -> Any:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
     if key == "kernels" and value not in KERNELS:
         raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")
+    if key == "kv" and value not in KV_TYPES:
+        raise UsageError(f"{source} sets kv to {value!r}", f"Choose one of {', '.join(KV_TYPES)}")
     if not isinstance(value, str):
         raise UsageError(f"{source} sets {key} to {value!r}, which is not text", "Put it in quotes")
     return value

@@ -46,13 +46,22 @@ class Tally:
         self.last[layer] = False
         self.last[layer, experts[-1]] = True
 
+    def token(self, experts: npt.NDArray[np.int64]) -> None:
+        """One token passed all layers with these experts, int64 [layers, k]."""
+        rows = np.arange(len(experts))[:, None]
+        self.heat *= self._decay
+        self.heat[rows, experts] += 1
+        self.ever[rows, experts] = True
+        self.last[:] = False
+        self.last[rows, experts] = True
+
     def prompt(self, tokens: int, seconds: float) -> None:
         """So many tokens of the prompt were computed in this time."""
         if tokens and seconds > 0:
             self.prompt_speed = tokens / seconds
 
-    def token(self, seconds: float) -> None:
-        """A token was decoded."""
+    def decoded(self, seconds: float) -> None:
+        """A token was decoded in this time."""
         now = time.monotonic()
         self._times.append((now, seconds))
         while self._times and self._times[0][0] < now - SPEED_SECONDS:

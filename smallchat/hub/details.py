@@ -12,7 +12,7 @@ from smallchat.model.config import read_config
 from smallchat.model.gguf import GgufFile
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.weights import read_weights
-from smallchat.settings import DEFAULT_CONTEXT
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def of_file(path: Path) -> Details:
             experts=weights.expert_bytes,
             used_share=config.experts_used / config.experts,
             layer_share=1 / config.experts,
-            kv=KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size),
+            kv=KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, DEFAULT_KV),
         )
     finally:
         gguf.close()
@@ -80,5 +80,5 @@ def of_known(model: KnownModel) -> Details:
         experts=model.expert_bytes,
         used_share=model.experts_used / model.experts,
         layer_share=1 / model.experts,
-        kv=KVCache.bytes_for(model.windows, DEFAULT_CONTEXT, model.kv_heads, model.head_size),
+        kv=KVCache.bytes_for(model.windows, DEFAULT_CONTEXT, model.kv_heads, model.head_size, DEFAULT_KV),
     )

@@ -6,7 +6,9 @@ import mmap
 import os
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import psutil
 
 from smallchat.hub.details import Details
 from smallchat.kernels import Kernels, Matrix, choose
+from smallchat.kernels.choose import again
 from smallchat.kernels.quants import TensorType, row_bytes
 
 PRODUCT_ROWS, PRODUCT_COLS = 32_768, 2560
@@ -58,7 +61,7 @@ class Expectation:
 def measure(sample: Path | None = None, threads: int | None = None) -> Machine:
     """Measure for about half a second. `sample` is a large file whose disk is meant."""
     threads = threads or psutil.cpu_count() or 1
-    kernels, note = choose("auto", threads)
+    kernels, note = choose("auto")
     memory = psutil.virtual_memory()
     return Machine(
         memory=_limited(memory.total),
@@ -66,7 +69,7 @@ def measure(sample: Path | None = None, threads: int | None = None) -> Machine:
         kernels=kernels.name,
         kernels_note=note,
         threads=threads,
-        product_speed=_product_speed(kernels),
+        product_speed=_product_speed(kernels, threads),
         disk_speed=disk_speed(sample) if sample is not None else None,
     )
 
@@ -124,16 +127,20 @@ def _read_speed(file: int, size: int, into: mmap.mmap) -> float:
     return done / spent
 
 
-def _product_speed(kernels: Kernels) -> float:
+def _product_speed(kernels: Kernels, threads: int) -> float:
     data = np.full((PRODUCT_ROWS, row_bytes(TensorType.Q4_0, PRODUCT_COLS)), 0x33, np.uint8)
     matrix = Matrix(TensorType.Q4_0, PRODUCT_ROWS, PRODUCT_COLS, data)
     x = np.ones((1, PRODUCT_COLS), np.float32)
-    kernels.matmul(x, matrix)
+    borders = [PRODUCT_ROWS * part // threads for part in range(threads + 1)]
+    parts = [matrix.slice(*pair) for pair in pairwise(borders)]
+    # Each thread has kernels of its own, as the decoder's processes have.
+    lanes = [kernels, *(again(kernels.name) for _ in parts[1:])]
     best, began = float("inf"), time.perf_counter()
-    while time.perf_counter() - began < PRODUCT_SECONDS:
-        once = time.perf_counter()
-        kernels.matmul(x, matrix)
-        best = min(best, time.perf_counter() - once)
+    with ThreadPoolExecutor(threads) as pool:
+        while best == float("inf") or time.perf_counter() - began < PRODUCT_SECONDS:
+            once = time.perf_counter()
+            list(pool.map(lambda lane, part: lane.matmul(x, part), lanes, parts))
+            best = min(best, time.perf_counter() - once)
     return data.nbytes / best
 
 

@@ -107,7 +107,7 @@ def _k_quants_here() -> bool:
 @functools.cache
 def _quantise_k() -> Any:
     """ggml's quantiser. Raises `KernelError` where there is none."""
-    choose("ggml", 1)  # tried in a process of its own, then set up here
+    choose("ggml")  # tried in a process of its own, then set up here
     function = ct.CDLL(str(find_library())).ggml_quantize_chunk
     function.restype = ct.c_size_t
     function.argtypes = (

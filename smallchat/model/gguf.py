@@ -62,12 +62,15 @@ class TensorInfo:
 class GgufFile:
     """An open GGUF: `metadata`, `tensors`, and their bytes as views of the mapped file."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises `ModelError` for anything that is not a sound GGUF of version 2 or 3."""
+    def __init__(self, path: Path | str, skip: tuple[str, ...] = ()) -> None:
+        """Raises `ModelError` for anything that is not a sound GGUF of version 2 or 3.
+
+        Metadata whose key begins with one of `skip` is passed over.
+        """
         self.path = Path(path)
         self._map = _map_file(self.path)
         try:
-            parser = _Parser(self.path, self._map)
+            parser = _Parser(self.path, self._map, skip)
             self.metadata, self.tensors = parser.parse()
             self.spans = parser.spans
             """Where each metadata entry lies, key and value: (first byte, byte after its last)."""
@@ -115,7 +118,7 @@ def peek(path: Path) -> dict[str, Any]:
     """
     data = _map_file(path)
     try:
-        return _Parser(path, data).head()
+        return _Parser(path, data, ()).head()
     finally:
         data.close()
 
@@ -141,8 +144,8 @@ def _map_file(path: Path) -> mmap.mmap:
 class _Parser:
     """One walk over the header. `at` is the position; nothing before it is read twice."""
 
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path, self.data, self.at = path, data, 0
+    def __init__(self, path: Path, data: mmap.mmap, skip: tuple[str, ...]) -> None:
+        self.path, self.data, self.skip, self.at = path, data, skip, 0
         self.spans: dict[str, tuple[int, int]] = {}
 
     def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
@@ -191,7 +194,10 @@ class _Parser:
                 break
             if key in metadata:
                 raise self.damaged(f"{key!r} stands in it twice")
-            metadata[key] = self.value(self.u32())
+            if key.startswith(self.skip):
+                self.pass_over(self.u32())
+            else:
+                metadata[key] = self.value(self.u32())
             self.spans[key] = start, self.at
         return metadata
 
@@ -242,16 +248,35 @@ class _Parser:
             return self.array(self.u32(), self.u64())
         return self.scalar(kind)
 
-    def array(self, kind: int, count: int) -> list[Any]:
+    def pass_over(self, kind: int) -> None:
+        """Go behind a value without making it."""
+        count = 1
+        if kind == _ARRAY:
+            kind, count = self.u32(), self.u64()
+            self.check_count(kind, count)
+        if kind != _STRING:
+            self.at += count * struct.calcsize(self.format(kind))
+            return
+        at, data, read = self.at, self.data, _U64.unpack_from
+        for _ in range(count):
+            at += 8 + read(data, at)[0]
+        self.at = at
+
+    def check_count(self, kind: int, count: int) -> None:
         smallest = 8 if kind == _STRING else struct.calcsize(self.format(kind))
         if count > MAX_ARRAY or count * smallest > len(self.data) - self.at:
             raise self.damaged(f"it claims a list of {count} elements")
+
+    def array(self, kind: int, count: int) -> list[Any]:
+        self.check_count(kind, count)
         if kind == _STRING:
             read = self.string
             return [read() for _ in range(count)]
         layout = self.format(kind)
-        values = np.frombuffer(self.data[self.at : self.at + count * smallest], layout.replace("<?", "?"))
-        self.at += count * smallest
+        values = np.frombuffer(
+            self.data[self.at : self.at + count * struct.calcsize(layout)], layout.replace("<?", "?")
+        )
+        self.at += count * struct.calcsize(layout)
         listed: list[Any] = values.tolist()
         return listed
 

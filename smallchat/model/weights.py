@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from smallchat.errors import ModelError
 from smallchat.kernels import Matrix
-from smallchat.kernels.quants import TensorType, dequantise, row_bytes
+from smallchat.kernels.quants import LAYOUTS, TensorType, dequantise, row_bytes
 from smallchat.model.config import ModelConfig
 from smallchat.model.gguf import DAMAGED, GgufFile, TensorInfo
 
@@ -34,6 +34,11 @@ class ExpertTensor:
     def stride(self) -> int:
         """Bytes of one expert's matrix."""
         return self.rows * row_bytes(self.info.kind, self.cols)
+
+    @property
+    def block(self) -> int:
+        """Weights of a block of the type."""
+        return LAYOUTS[self.info.kind].weights
 
     def matrix(self, data: Bytes) -> Matrix:
         """One expert's matrix over its bytes, uint8 [stride]."""
