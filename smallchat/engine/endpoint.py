@@ -1,13 +1,12 @@
 """An `EngineClient` whose engine is a server that speaks OpenAI's chat interface: vLLM, llama.cpp, SGLang.
 
-Off unless `--endpoint` is given; then what is said goes to that server and nowhere else. Its replies are not
-trusted: lines, answers and lists have bounds, and what is no JSON of the right shape is passed over.
+Off unless `--endpoint` is given; then what is said goes to that server and nowhere else. What it sends is
+read in `smallchat.engine.replies`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,29 +15,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from smallchat.engine.client import LoadOptions, Message, WorkerClient
-from smallchat.engine.events import (
-    Envelope,
-    Event,
-    Failed,
-    Finished,
-    FinishReason,
-    Loading,
-    Memory,
-    Ready,
-    Telemetry,
-    Token,
-)
+from smallchat.engine.events import Envelope, Event, Failed, Loading, Ready
+from smallchat.engine.replies import Answer, RefusedError, chunks, limited, refusal, whole
 from smallchat.errors import EngineError, ExitCode
 from smallchat.settings import BUILTIN, Sampling, UsageError
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
 """Longest silence of a server: it may have a long prompt to read."""
-LINE_LIMIT = 1 << 20
-"""Characters of one line of a reply at the most."""
-BODY_LIMIT = 1 << 20
-"""Bytes of a list of models, or of an error, at the most."""
-TELEMETRY_SECONDS = 0.25
 
 
 def checked(url: str) -> str:
@@ -152,7 +136,7 @@ class EndpointClient:
         what = f"The server at {self._host}"
         try:
             await work
-        except _RefusedError as error:
+        except RefusedError as error:
             self._emit(number, _failed(f"{what} {error}", "Look at the server's own log"))
         except httpx2.ConnectError as error:
             cure = "Start it, or check the address given to --endpoint"
@@ -168,17 +152,17 @@ class EndpointClient:
     async def _ready(self) -> None:
         began = time.perf_counter()
         async with self._http.stream("GET", f"{self.url}/models") as response:
-            raw = await _limited(response)
+            raw = await limited(response)
             if response.status_code != 200:
-                raise _RefusedError(_reason(response.status_code, raw))
+                raise RefusedError(refusal(response.status_code, raw))
         try:
             models = [model for model in json.loads(raw)["data"] if isinstance(model["id"], str)]
         except (KeyError, TypeError, ValueError):
-            raise _RefusedError("does not speak OpenAI's interface: it lists no models") from None
+            raise RefusedError("does not speak OpenAI's interface: it lists no models") from None
         named = [model for model in models if self._wanted in (None, model["id"])]
         if not named:
             has = ", ".join(model["id"] for model in models[:8]) or "none"
-            raise _RefusedError(f"has no model {self._wanted or ''!r}; it has: {has}")
+            raise RefusedError(f"has no model {self._wanted or ''!r}; it has: {has}")
         self._model = named[0]["id"]
         self._context = _context(named[0])
         self._emit(
@@ -228,15 +212,15 @@ class EndpointClient:
     async def _answer(self, number: int, body: dict[str, Any], seed: int) -> None:
         """One request, and a second one without what only some servers know."""
         extras = body.pop("extras")
-        answer = _Answer(seed, self._context)
+        answer = Answer(seed, self._context)
         try:
             for sent in (body | extras, body):
                 async with self._http.stream("POST", f"{self.url}/chat/completions", json=sent) as response:
                     if response.status_code in {400, 422} and sent is not body:
                         continue
                     if response.status_code != 200:
-                        raise _RefusedError(_reason(response.status_code, await _limited(response)))
-                    async for chunk in _chunks(response):
+                        raise RefusedError(refusal(response.status_code, await limited(response)))
+                    async for chunk in chunks(response):
                         for event in answer.take(chunk):
                             self._emit(number, event)
                     break
@@ -246,156 +230,11 @@ class EndpointClient:
             self._emit(number, event)
 
 
-class _RefusedError(Exception):
-    """What the server did, as the rest of a sentence."""
-
-
-class _Answer:
-    """Makes events of the pieces of one answer."""
-
-    def __init__(self, seed: int, context: int) -> None:
-        self.reason: FinishReason = "stop"
-        self._seed, self._context = seed, context
-        self._began = self._last = time.perf_counter()
-        self._first: float | None = None
-        self._index = 0
-        self._prompt = self._generated = 0
-        self._prompt_speed = self._decode_speed = 0.0
-        self._told = 0.0
-
-    def take(self, chunk: Mapping[str, Any]) -> list[Event]:
-        """One piece: its text as a token, and what else it tells."""
-        if "error" in chunk:
-            raise _RefusedError(f"failed: {_message(chunk)}")
-        usage, timings = chunk.get("usage"), chunk.get("timings")
-        if isinstance(usage, dict):
-            self._prompt = _number(usage.get("prompt_tokens"), self._prompt)
-            self._generated = _number(usage.get("completion_tokens"), self._generated)
-        if isinstance(timings, dict):  # llama.cpp's own
-            self._prompt_speed = float(_number(timings.get("prompt_per_second"), 0))
-            self._decode_speed = float(_number(timings.get("predicted_per_second"), 0))
-        choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict):
-            return []
-        if choice.get("finish_reason") == "length":
-            self.reason = "length"
-        delta = choice.get("delta")
-        text = delta.get("content") if isinstance(delta, dict) else None
-        return self._token(text) if isinstance(text, str) and text else []
-
-    def end(self) -> list[Event]:
-        """The last two events."""
-        generated = self._generated or self._index
-        now = time.perf_counter()
-        first = self._first if self._first is not None else now
-        if self._prompt and not self._prompt_speed and first > self._began:
-            self._prompt_speed = self._prompt / (first - self._began)
-        finished = Finished(
-            self.reason,
-            self._seed,
-            self._prompt,
-            0,
-            generated,
-            first - self._began,
-            max(0.0, self._last - first),
-        )
-        return [self._telemetry(), finished]
-
-    def _token(self, text: str) -> list[Event]:
-        now = time.perf_counter()
-        if self._first is None:
-            self._first = now
-        seconds, self._last = now - self._last, now
-        index, self._index = self._index, self._index + 1
-        events: list[Event] = [Token(-1, text, index, seconds if index else 0.0, now - self._began)]
-        if index and now > self._first:
-            self._decode_speed = index / (now - self._first)
-        if now - self._told >= TELEMETRY_SECONDS:
-            self._told = now
-            events.append(self._telemetry())
-        return events
-
-    def _telemetry(self) -> Telemetry:
-        """What such a server tells: speeds, and how much of the context is taken."""
-        used = self._prompt + (self._generated or self._index)
-        return Telemetry(
-            memory=Memory(0, 0, 0, 0, 0, None),
-            context_used=used,
-            context=self._context,
-            layers=0,
-            expert_count=0,
-            experts=b"",
-            heat=b"",
-            prompt_speed=self._prompt_speed,
-            decode_speed=self._decode_speed,
-            hit_rate=None,
-        )
-
-
-async def _chunks(response: Any) -> AsyncIterator[Mapping[str, Any]]:
-    """The JSON objects of a stream of server-sent events."""
-    async for line in _lines(response):
-        if not line.startswith("data:"):
-            continue
-        data = line[5:].strip()
-        if data == "[DONE]":
-            return
-        with contextlib.suppress(ValueError, RecursionError):
-            chunk = json.loads(data)
-            if isinstance(chunk, dict):
-                yield chunk
-
-
-async def _lines(response: Any) -> AsyncIterator[str]:
-    """The lines of a reply, none longer than `LINE_LIMIT`."""
-    rest = ""
-    async for text in response.aiter_text():
-        rest += text
-        *lines, rest = rest.split("\n")
-        if len(rest) > LINE_LIMIT or any(len(line) > LINE_LIMIT for line in lines):
-            raise _RefusedError("sends lines without an end")
-        for line in lines:
-            yield line.rstrip("\r")
-    yield rest
-
-
-async def _limited(response: Any) -> bytes:
-    """The body of a reply, at most `BODY_LIMIT` bytes of it."""
-    raw = b""
-    async for piece in response.aiter_bytes():
-        raw += piece
-        if len(raw) > BODY_LIMIT:
-            raise _RefusedError("sends a reply that is far too long")
-    return raw
-
-
-def _reason(status: int, raw: bytes) -> str:
-    if status in {401, 403}:
-        return f"does not accept the key ({status}): set SMALLCHAT_ENDPOINT_KEY"
-    try:
-        told = _message(json.loads(raw))
-    except (ValueError, RecursionError):
-        told = ""
-    return f"answers with error {status}" + (f": {told}" if told else "")
-
-
-def _message(body: Any) -> str:
-    """What an error says, in the forms that servers use."""
-    error = body.get("error", body) if isinstance(body, dict) else body
-    message = error.get("message", "") if isinstance(error, dict) else error
-    return str(message)[:300]
-
-
 def _context(model: Mapping[str, Any]) -> int:
     """Tokens that fit, where the server tells: vLLM's way, then llama.cpp's; else 0."""
     meta = model.get("meta")
-    told = _number(model.get("max_model_len"), 0)
-    return told or _number(meta.get("n_ctx_train") if isinstance(meta, dict) else None, 0)
-
-
-def _number(value: Any, default: int) -> int:
-    return int(value) if isinstance(value, int | float) and 0 <= value < 1 << 40 else default
+    told = whole(model.get("max_model_len"), 0)
+    return told or whole(meta.get("n_ctx_train") if isinstance(meta, dict) else None, 0)
 
 
 def _failed(what: str, cure: str) -> Failed:

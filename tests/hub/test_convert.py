@@ -279,6 +279,29 @@ def test_a_killed_conversion_leaves_no_file_under_the_final_name(tmp_path: Path)
     assert out.read_bytes() == converted(source, tmp_path / "whole.gguf", "q8_0").read_bytes()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of POSIX systems")
+def test_a_disk_that_fills_up_is_told_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    import resource
+
+    source, out = made(RECIPES["sigmoid"]), tmp_path / "out.gguf"
+    command = [sys.executable, "-m", "smallchat", "convert", str(source.path), str(out), "-t", "q8_0"]
+    limit = 70_000
+    full = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert full.returncode == ExitCode.MODEL
+    assert "goes on" in full.stderr.splitlines()[-1]
+    assert "Traceback" not in full.stderr
+    assert not out.exists()
+    assert (tmp_path / "out.gguf.part.json").exists()
+    assert subprocess.run(command, capture_output=True, timeout=60).returncode == ExitCode.OK
+    assert out.read_bytes() == converted(source, tmp_path / "whole.gguf", "q8_0").read_bytes()
+
+
 def test_memory_holds_pieces_and_not_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = Recipe(layers=2, hidden=256, experts=24, width=320, vocab=4096, head=64, seed=9)
     source = made(recipe)
