@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -16,7 +17,8 @@ from smallchat.errors import ExitCode, SmallchatError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a fault of smallchat, 2 wrong usage, 3 the model file, 4 the memory budget, "
-    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 130 interrupted."
+    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 9 the hub or a server, "
+    "130 interrupted."
 )
 
 app = typer.Typer(
@@ -39,6 +41,16 @@ SparseHead = Annotated[
     bool | None,
     typer.Option("--sparse-head/--dense-head", help="Let the file's LM head predictor leave out logits."),
 ]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="URL", help="Chat with a server of OpenAI's interface.")
+]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT.gguf", help="The file to write.")]
+Kind = Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="q4_0, q8_0, f16, q4_k, …")]
+TransposeDown = Annotated[
+    bool, typer.Option("--transpose-down", help="Down projections transposed, for sparse use.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over OUT.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -58,13 +70,14 @@ def chat(
     kernels: Kernels = None,
     kv: Kv = None,
     sparse_head: SparseHead = None,
+    endpoint: Endpoint = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    flags |= {"kv": kv, "sparse_head": sparse_head}
+    flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat
@@ -103,6 +116,7 @@ def ask(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same answer.")] = None,
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    endpoint: Endpoint = None,
     as_json: Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
 ) -> None:
@@ -118,13 +132,13 @@ def ask(
         "min_p": min_p,
         "seed": seed,
     }
-    sampling |= {"repeat_penalty": repeat_penalty, "system": system}
+    sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
     ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
 
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")],
+    model: ModelName,
     as_json: Json = False,
 ) -> None:
     """What a model file is."""
@@ -173,6 +187,96 @@ def bench(
     if synthetic and flags.get("model"):
         raise typer.BadParameter("--model and --synthetic exclude each other")
     bench.run(settings.load(flags), bench.Work(prompt, answer, start_at, repeat), synthetic, as_json)
+
+
+@app.command()
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="4b, 21b, 4b:q8_0, OWNER/NAME of the hub, or an address there."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch a model from the hub, or the rest of one."""
+    from smallchat.commands import pull
+
+    pull.run(name, as_json, yes)
+
+
+@app.command()
+def convert(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="config.json, safetensors, tokenizer.json.")
+    ],
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF from a released folder of safetensors; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.convert(folder, out, kind, transpose_down, force, as_json)
+
+
+@app.command()
+def quantize(
+    model: ModelName,
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF of another type from a GGUF; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.quantize(model, out, kind, transpose_down, force, as_json)
+
+
+models = typer.Typer(help="Models on this disk, and how they would run here.", rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True)
+def models_list(context: typer.Context, as_json: Json = False) -> None:
+    """Models on this disk, and how they would run here."""
+    if context.invoked_subcommand is None:
+        from smallchat.commands import models
+
+        models.run(as_json)
+
+
+@models.command("info")
+def models_info(model: ModelName, as_json: Json = False) -> None:
+    """What a model file is."""
+    info(model, as_json)
+
+
+@models.command("verify")
+def models_verify(model: ModelName, as_json: Json = False) -> None:
+    """Read all of a model and look for damage."""
+    from smallchat.commands import models
+
+    models.verify(model, as_json)
+
+
+@models.command("rm")
+def models_rm(model: ModelName, as_json: Json = False) -> None:
+    """Delete a model from this disk."""
+    from smallchat.commands import models
+
+    models.delete(model, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine can do, what is installed, and what is wrong."""
+    from smallchat.commands import doctor
+
+    doctor.run(as_json)
 
 
 @app.command()

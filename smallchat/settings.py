@@ -117,6 +117,10 @@ class Settings:
     """System prompt of new conversations; None: none."""
     theme: str = "smallchat-dark"
     """Colours of the app."""
+    endpoint: str | None = None
+    """Address of a server that speaks OpenAI's chat interface; None: models run here."""
+    endpoint_key: str | None = None
+    """What that server wants to know its users by; better in the environment than in a file."""
 
     def head(self) -> SparseHead | None:
         """How the LM head is computed; None: all of it."""

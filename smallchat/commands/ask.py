@@ -24,6 +24,13 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
     harmless where standard output is a terminal. Raises `SmallchatError`.
     """
     prompt = _prompt(question)
+    if settings.endpoint is not None:
+        if raw:
+            raise UsageError("A server only chats", "Leave --raw or --endpoint out")
+        from smallchat.commands import ask_server
+
+        ask_server.run(settings, prompt, max_tokens, as_json)
+        return
     options = load_options(settings)
     began = time.perf_counter()
     engine = Engine.load(**options.arguments())

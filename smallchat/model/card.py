@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from smallchat.model.config import ModelConfig
 from smallchat.model.gguf import GgufFile
 
-_KNOWN = {
+KNOWN = {
     # layers, hidden, experts: a file's own name may say anything
     (32, 1536, 32): "SmallThinker 4B-A0.6B",
     (52, 2560, 64): "SmallThinker 21B-A3B",
@@ -43,6 +43,6 @@ def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
     own = str(gguf.metadata.get("general.name") or gguf.path.stem)
     # The name goes to the screen, and the file is not trusted.
     printable = re.sub(r"[^\w .:+()-]", "", own)[:_NAME_LENGTH].strip() or "a SmallThinker"
-    name = _KNOWN.get((config.layers, config.hidden, config.experts), printable)
+    name = KNOWN.get((config.layers, config.hidden, config.experts), printable)
     made_up = MADE_UP in gguf.metadata
     return ModelCard(f"{name}, made-up weights" if made_up else name, total, active, made_up)

@@ -12,6 +12,7 @@ import gc
 import math
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,10 @@ class GgufFile:
         self.path = Path(path)
         self._map = _map_file(self.path)
         try:
-            self.metadata, self.tensors = _Parser(self.path, self._map, skip).parse()
+            parser = _Parser(self.path, self._map, skip)
+            self.metadata, self.tensors = parser.parse()
+            self.spans = parser.spans
+            """Where each metadata entry lies, key and value: (first byte, byte after its last)."""
         except BaseException:
             self.close()
             raise
@@ -82,6 +86,11 @@ class GgufFile:
     def bytes_of(self, tensor: TensorInfo) -> npt.NDArray[np.uint8]:
         """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
+
+    def entry(self, key: str) -> bytes:
+        """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""
+        start, stop = self.spans[key]
+        return self._map[start:stop]
 
     def forget(self, prefix: str) -> None:
         """Drop metadata that is no longer wanted: the real vocabulary takes tens of megabytes."""
@@ -100,6 +109,18 @@ class GgufFile:
             gc.collect()
             with contextlib.suppress(BufferError):  # a view lives on: it keeps the mapping until it goes
                 self._map.close()
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """The metadata in front of the vocabulary: what kind of model a file is, in a millisecond.
+
+    Raises `ModelError` for anything that is not a GGUF.
+    """
+    data = _map_file(path)
+    try:
+        return _Parser(path, data, ()).head()
+    finally:
+        data.close()
 
 
 def _map_file(path: Path) -> mmap.mmap:
@@ -125,18 +146,31 @@ class _Parser:
 
     def __init__(self, path: Path, data: mmap.mmap, skip: tuple[str, ...]) -> None:
         self.path, self.data, self.skip, self.at = path, data, skip, 0
+        self.spans: dict[str, tuple[int, int]] = {}
 
     def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+        with self.told():
+            return self._parse()
+
+    def head(self) -> dict[str, Any]:
+        with self.told():
+            _, count = self.counts()
+            return self.entries(count, stop="tokenizer.")
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What goes wrong while reading, as an error for the user."""
         if self.data[:4] != b"GGUF":
             raise ModelError(f"{self.path} is not a GGUF file", "Give the path of a SmallThinker .gguf file")
         try:
-            return self._parse()
+            yield
         except struct.error:
             raise self.damaged("it ends in the middle of its header") from None
         except UnicodeDecodeError:
             raise self.damaged("a name in it is not text") from None
 
-    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    def counts(self) -> tuple[int, int]:
+        """How many tensors and metadata entries there are."""
         self.at = 4
         version = self.u32()
         if version not in (2, 3):
@@ -148,16 +182,28 @@ class _Parser:
         for what, count in (("tensors", tensor_count), ("metadata entries", entry_count)):
             if count > MAX_ENTRIES:
                 raise self.damaged(f"it claims {count} {what}")
+        return tensor_count, entry_count
 
+    def entries(self, count: int, stop: str | None = None) -> dict[str, Any]:
+        """So many metadata entries, or those in front of the first whose key begins with `stop`."""
         metadata: dict[str, Any] = {}
-        for _ in range(entry_count):
+        for _ in range(count):
+            start = self.at
             key = self.string()
+            if stop is not None and key.startswith(stop):
+                break
             if key in metadata:
                 raise self.damaged(f"{key!r} stands in it twice")
             if key.startswith(self.skip):
                 self.pass_over(self.u32())
             else:
                 metadata[key] = self.value(self.u32())
+            self.spans[key] = start, self.at
+        return metadata
+
+    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+        tensor_count, entry_count = self.counts()
+        metadata = self.entries(entry_count)
 
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
