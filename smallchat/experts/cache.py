@@ -119,7 +119,7 @@ class CachedExperts(Generic[T]):
 
     def resident_bytes(self) -> int:
         """Bytes of the slots that hold an expert."""
-        return sum(map(len, self._held)) * self._slots.shape[1]
+        return sum(map(len, self._held)) * int(self._slots.shape[1])
 
     def close(self) -> None:
         """Give the memory and the file back."""
