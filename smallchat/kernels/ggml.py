@@ -60,8 +60,8 @@ class GgmlKernels(NumpyKernels):
         x = np.ascontiguousarray(x, np.float32)
         if out is None:
             out = np.empty((len(x), w.rows), np.float32)
-        product = self.product(w.kind)
-        product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), address_of(out), out.strides[0])
+        product, into = self.product(w.kind), out.ctypes.data  # its rows may lie apart
+        product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), into, out.strides[0])
         return out
 
     def product(self, kind: TensorType, use: str = "") -> ggml_abi.Product:

@@ -257,9 +257,11 @@ class _Parser:
         if kind != _STRING:
             self.at += count * struct.calcsize(self.format(kind))
             return
-        at, data, read = self.at, self.data, _U64.unpack_from
+        at, data, end, read = self.at, self.data, len(self.data), _U64.unpack_from
         for _ in range(count):
             at += 8 + read(data, at)[0]
+            if at > end:
+                raise self.damaged("it ends in the middle of a text")
         self.at = at
 
     def check_count(self, kind: int, count: int) -> None:

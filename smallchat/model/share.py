@@ -86,7 +86,8 @@ def _cut(fraction: float, width: int, unit: int) -> int:
     """So much of `width`, at a multiple of `unit` or at either end."""
     if fraction >= 1 - 1e-9:
         return width
-    return max(0, round(fraction * width / unit)) * unit
+    # The last unit may be a smaller one: a file that is transposed may have any number of neurons.
+    return min(width, max(0, round(fraction * width / unit)) * unit)
 
 
 def neuron_unit(layer: LayerWeights) -> int:

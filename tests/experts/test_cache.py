@@ -40,7 +40,19 @@ def parts(layer: int, *parts: np.ndarray) -> tuple[np.ndarray, ...]:
 
 def cached(folder: Path, slots: int) -> tuple[CachedExperts[Any], ExpertLayout, np.ndarray]:
     layout, path, data = layout_and_file(folder)
-    return CachedExperts(ExpertStore(path), layout, slots, parts), layout, data
+    memory = np.empty((slots, layout.largest_expert), np.uint8)
+    return CachedExperts(ExpertStore(path), layout, memory, parts), layout, data
+
+
+def use(experts: CachedExperts[Any], layer: int, *wanted: int) -> list[list[bytes]]:
+    """One layer of a pass: what is fetched, in order of `wanted`."""
+    got: dict[int, list[bytes]] = {}
+    for number, group in enumerate(experts.expect(layer, wanted)):
+        if number:
+            experts.bring(layer, group)
+        for expert in group:
+            got[expert] = [part.tobytes() for part in experts.fetch(layer, expert)]
+    return [got[expert] for expert in wanted]
 
 
 def right(layout: ExpertLayout, data: np.ndarray, layer: int, expert: int) -> list[bytes]:
@@ -54,11 +66,8 @@ def test_every_fetch_gives_the_files_bytes(tmp_path: Path, slots: int) -> None:
     for _ in range(400):
         layer = int(random.integers(LAYERS))
         wanted = sorted(random.choice(EXPERTS, 3, replace=False).tolist())
-        experts.expect(layer, wanted)
-        for expert in wanted:
-            got = [part.tobytes() for part in experts.fetch(layer, expert)]
-            assert got == right(layout, data, layer, expert)
-            assert experts.resident()[layer, expert]
+        assert use(experts, layer, *wanted) == [right(layout, data, layer, expert) for expert in wanted]
+        assert experts.resident()[layer, wanted].sum() >= min(3, experts.room)
     assert experts.resident().sum() <= slots
     assert experts.resident_bytes() == experts.resident().sum() * (GATE + UP + DOWN)
     experts.close()
@@ -67,9 +76,9 @@ def test_every_fetch_gives_the_files_bytes(tmp_path: Path, slots: int) -> None:
 def test_bytes_read_and_time_waited_are_counted(tmp_path: Path) -> None:
     experts, _, _ = cached(tmp_path, LAYERS * EXPERTS)
     assert (experts.read_bytes, experts.wait_seconds) == (0, 0)
-    experts.fetch(0, 1)
-    experts.fetch(2, 5)
-    experts.fetch(0, 1)
+    use(experts, 0, 1)
+    use(experts, 2, 5)
+    use(experts, 0, 1)
     assert experts.read_bytes == 2 * (GATE + UP + DOWN)
     assert 0 < experts.wait_seconds < 60
     experts.close()
@@ -79,28 +88,24 @@ def test_with_room_for_all_each_expert_is_read_once(tmp_path: Path) -> None:
     experts, layout, _ = cached(tmp_path, LAYERS * EXPERTS)
     for _ in range(3):
         for layer in range(LAYERS):
-            experts.expect(layer, range(EXPERTS))
-            for expert in range(EXPERTS):
-                experts.fetch(layer, expert)
+            use(experts, layer, *range(EXPERTS))
     assert experts._store.bytes_read == layout.total_bytes
     assert experts.hit_rate == pytest.approx(2 / 3)
 
 
 def test_what_this_pass_still_wants_is_not_pushed_out(tmp_path: Path) -> None:
     experts, _, _ = cached(tmp_path, 2 * LAYERS)  # two experts a layer
-    experts.expect(0, [1, 5])
-    experts.fetch(0, 1)
-    experts.fetch(0, 5)
-    experts.expect(0, [1, 2])  # 1 is here and wanted: 5 goes, although 1 is older
-    experts.fetch(0, 2)
+    use(experts, 0, 1)
+    use(experts, 0, 5)
+    use(experts, 0, 1, 2)  # 1 is here and wanted: 5 goes, although 1 is older
     assert experts.resident()[0, [1, 2, 5]].tolist() == [True, True, False]
 
 
 def test_a_layer_does_not_push_out_another_layers_experts(tmp_path: Path) -> None:
     experts, _, _ = cached(tmp_path, 2 * LAYERS)
-    experts.fetch(0, 3)
+    use(experts, 0, 3)
     for expert in range(EXPERTS):
-        experts.fetch(1, expert)
+        use(experts, 1, expert)
     assert experts.resident()[0, 3]
 
 
@@ -111,13 +116,55 @@ def test_fewer_slots_than_layers_are_refused(tmp_path: Path) -> None:
 
 def test_a_file_cut_while_running_is_told_and_never_served(tmp_path: Path) -> None:
     experts, layout, data = cached(tmp_path, LAYERS * EXPERTS)
-    experts.fetch(0, 0)
+    use(experts, 0, 0)
     path = tmp_path / "experts.bin"
     path.write_bytes(data[: layout.ranges(2, 0)[0].offset].tobytes())
     with pytest.raises(EngineError, match=r"experts\.bin ended at byte"):
-        experts.fetch(2, 7)
+        use(experts, 2, 7)
     assert not experts.resident()[2, 7]
-    assert [part.tobytes() for part in experts.fetch(0, 0)] == right(layout, data, 0, 0)
+    assert use(experts, 0, 0) == [right(layout, data, 0, 0)]
+
+
+def test_more_experts_than_slots_come_in_groups_and_what_is_here_first(tmp_path: Path) -> None:
+    experts, layout, data = cached(tmp_path, 2 * LAYERS)
+    assert experts.room == 2
+    use(experts, 1, 4, 6)
+    before = experts.read_bytes
+    groups = experts.expect(1, [0, 2, 4, 5, 6])
+    assert groups[0] == [4, 6]
+    assert sorted(expert for group in groups for expert in group) == [0, 2, 4, 5, 6]
+    assert max(map(len, groups)) == 2
+    assert experts.read_bytes == before  # the first group was held
+    wanted = [0, 2, 4, 5, 6]
+    assert use(experts, 1, *wanted) == [right(layout, data, 1, expert) for expert in wanted]
+
+
+def test_a_rank_without_a_store_keeps_the_same_books(tmp_path: Path) -> None:
+    """One reads into slots that both see: what the other fetches is what was read, use after use."""
+    layout, path, data = layout_and_file(tmp_path)
+    memory = np.empty((7, layout.largest_expert), np.uint8)  # unequal shares: 3, 2, 2
+    reader = CachedExperts[Any](ExpertStore(path), layout, memory, parts)
+    other = CachedExperts[Any](None, layout, memory, parts)
+    random = np.random.default_rng(2)
+    for step in range(200):
+        if step == 100:  # a pass was given up in the middle: both forget
+            reader.expect(0, [0, 1, 2])
+            other.expect(1, [0, 1])
+            reader.forget()
+            other.forget()
+            assert not reader.resident().any()
+        layer = int(random.integers(LAYERS))
+        wanted = sorted(random.choice(EXPERTS, int(random.integers(1, 6)), replace=False).tolist())
+        groups = reader.expect(layer, wanted)
+        assert groups == other.expect(layer, wanted)
+        for number, group in enumerate(groups):
+            if number:
+                reader.bring(layer, group)
+                other.bring(layer, group)
+            for expert in group:
+                got = [part.tobytes() for part in other.fetch(layer, expert)]
+                assert got == right(layout, data, layer, expert)
+    assert (other.read_bytes, other.wait_seconds) == (0, 0)
 
 
 def test_mapped_experts_give_the_files_bytes_and_what_is_used_is_in_memory(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from gguf import quants
 
-from smallchat.model.kv_cache import KVCache
 from smallchat.model.synthetic import SHAPES, Shape, file_bytes, write
 from tests.support.engines import opened
 from tests.support.models import new_path
@@ -46,14 +45,14 @@ def test_a_minority_of_experts_takes_most_tokens_and_yet_tokens_differ(shape: Sh
     ids = np.random.default_rng(5).integers(0, 256, 512)
     routes: list[np.ndarray] = [np.empty((0, shape.experts_used), int)] * shape.layers
 
-    def note(layer: int, experts: np.ndarray) -> None:
-        routes[layer] = np.concatenate([routes[layer], experts])
+    class Note:
+        def layer(self, layer: int, experts: np.ndarray) -> None:
+            routes[layer] = np.concatenate([routes[layer], experts])
 
     with opened(made(shape)) as engine:
-        config = engine.config
-        cache = KVCache(config.windows, len(ids), config.kv_heads, config.head_size)
+        cache = engine.decoder.new_cache(len(ids), "f32")
         for start in range(0, len(ids), 32):
-            engine.decoder.forward(ids[start : start + 32], cache, on_layer=note)
+            engine.decoder.forward(ids[start : start + 32], cache, every=True, watcher=Note())
     for uses in routes:
         counts = np.bincount(uses.ravel(), minlength=shape.experts)
         top = np.sort(counts)[-round(0.3 * shape.experts) :]
