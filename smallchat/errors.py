@@ -20,6 +20,7 @@ class ExitCode(IntEnum):
     KERNELS = 6  # the kernels asked for do not run here
     ENGINE = 7  # the decoder stopped in the middle
     STORAGE = 8  # conversations cannot be read or saved
+    NOTES = 9  # the note folder, or a note, cannot be read or written
     INTERRUPTED = 130  # Ctrl+C
 
 
@@ -73,3 +74,9 @@ class StorageError(SmallchatError):
     """Conversations cannot be read or saved."""
 
     exit_code = ExitCode.STORAGE
+
+
+class NotesError(SmallchatError):
+    """The note folder, its index or a note cannot be read or written."""
+
+    exit_code = ExitCode.NOTES

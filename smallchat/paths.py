@@ -6,6 +6,7 @@ folder instead, which is what the tests and portable installs use.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def config() -> Path:
 def state() -> Path:
     """Logs and other things that may be thrown away."""
     return _folder("state", platformdirs.user_state_dir(APP, appauthor=False))
+
+
+def cache() -> Path:
+    """What smallchat can make again."""
+    return _folder("cache", platformdirs.user_cache_dir(APP, appauthor=False))
+
+
+def notes_index(folder: Path) -> Path:
+    """The index of one note folder (`folder` is resolved): each folder has its own."""
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
+    return cache() / "notes" / f"{name}.sqlite3"
 
 
 def models() -> Path:
