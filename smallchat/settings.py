@@ -91,6 +91,18 @@ class Settings:
     """System prompt of new conversations; None: none."""
     theme: str = "smallchat-dark"
     """Colours of the app."""
+    notes: str | None = None
+    """Folder of notes to search and to ask about; None: none."""
+    note_name: str = "{title}"
+    """File name of a new note, from {title}, {date} and {time}; slashes make folders."""
+    note_front: str = "created: {date} {time}"
+    """Front matter of a new note, from the same; empty: none."""
+    daily_name: str = "{date}"
+    """File name of the note of a day."""
+    notes_pinned: str | None = None
+    """Notes or folders of notes that every conversation begins with, separated by commas."""
+    save_conversations: bool = False
+    """Whether conversations are also written into the note folder."""
 
     def sampling(self) -> Sampling:
         """The settings of one answer. Raises `UsageError` where one is out of range."""
@@ -149,6 +161,8 @@ def _checked(key: str, value: Any, source: str) -> Any:
             return float(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
+    if key == "save_conversations":
+        return _yes_or_no(value, source)
     if key == "kernels" and value not in KERNELS:
         raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")
     if not isinstance(value, str):
@@ -161,3 +175,11 @@ def _integer(value: Any, low: int) -> int:
     if number < low or number != float(value) or number > 1 << 40:
         raise ValueError(value)
     return number
+
+
+def _yes_or_no(value: Any, source: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{source} sets save_conversations to {value!r}", "Write true or false")
+    return found

@@ -105,7 +105,9 @@ def _linked(index: Index, sql: str, path: str) -> list[Linked]:
 
 
 def _near(index: Index, wanted: str) -> list[str]:
-    known = {fold(note.title): note.title for note in titles(index)}
+    with index.told(), index.lock:
+        sql = "SELECT name, title FROM names JOIN notes ON notes.id = names.note"
+        known = dict(index.connection.execute(sql).fetchall())
     found = process.extract(wanted, known.keys(), scorer=OSA.normalized_similarity, score_cutoff=0.6, limit=3)
     holding = [title for folded, title in known.items() if wanted and wanted in folded]
     return list(dict.fromkeys([known[key] for key, _, _ in found] + holding[:3]))[:3]
