@@ -13,6 +13,10 @@ def run(settings: Settings) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
     options = load_options(settings)
+    if settings.notes is not None:
+        from smallchat.notes.folder import open_folder
+
+        open_folder(settings.notes)  # a wrong folder is told before the app opens
     from smallchat.tui import app
 
     sys.exit(app.run(settings, options))

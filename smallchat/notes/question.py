@@ -1,11 +1,11 @@
-"""From found passages to what the model is given before the question, and to the sources that are shown."""
+"""From found passages to what the model is given before the question."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from smallchat.notes import transcripts
 from smallchat.notes.search import Hit
 from smallchat.notes.words import fold
 
@@ -21,29 +21,11 @@ _RULES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A passage that was given to the model: where it stands, for the reader to look at."""
-
-    path: str
-    title: str
-    headings: str
-    first: int
-    last: int
-
-    @property
-    def where(self) -> str:
-        """`[[Note]] › Heading, lines 3–9`."""
-        lines = f"line {self.first}" if self.first == self.last else f"lines {self.first}–{self.last}"
-        return f"[[{self.title}]]{f' › {self.headings}' if self.headings else ''}, {lines}"
-
-
 def fitting(hits: Sequence[Hit]) -> list[Hit]:
     """The hits to be asked about, best first: those that hold enough of the question."""
-    if not hits:
-        return []
-    best = max(hit.score for hit in hits)
-    return [hit for hit in hits if hit.fits and hit.score >= best / 3][:MOST]
+    own = [hit for hit in hits if hit.fits and not hit.path.startswith(f"{transcripts.FOLDER}/")]
+    best = max((hit.score for hit in own), default=0.0)
+    return [hit for hit in own if hit.score >= best / 3][:MOST]
 
 
 def given(hits: Sequence[Hit], small: bool) -> str:
@@ -57,11 +39,6 @@ def given(hits: Sequence[Hit], small: bool) -> str:
         return f"Here is a note:\n\n{_titled(hits[0])}"
     blocks = [f"[[{hit.title}]], lines {hit.first}–{hit.last}:\n{hit.text}" for hit in hits]
     return "\n\n".join([_RULES.format(title=hits[0].title), *blocks])
-
-
-def sources(hits: Sequence[Hit]) -> list[Source]:
-    """Where these hits stand."""
-    return [Source(hit.path, hit.title, hit.headings, hit.first, hit.last) for hit in hits]
 
 
 def cited(answer: str, title: str) -> bool:
