@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,8 +18,8 @@ from smallchat.errors import ExitCode, SmallchatError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a fault of smallchat, 2 wrong usage, 3 the model file, 4 the memory budget, "
-    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 9 the notes, "
-    "130 interrupted."
+    "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 9 the hub or a server, "
+    "10 the notes, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -37,6 +38,21 @@ Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tok
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
 Notes = Annotated[str | None, typer.Option("--notes", metavar="DIR", help="Folder of notes to ask about.")]
+Kv = Annotated[str | None, typer.Option("--kv", metavar="f16|q8|f32", help="Type of the KV cache.")]
+SparseHead = Annotated[
+    bool | None,
+    typer.Option("--sparse-head/--dense-head", help="Let the file's LM head predictor leave out logits."),
+]
+Endpoint = Annotated[
+    str | None, typer.Option("--endpoint", metavar="URL", help="Chat with a server of OpenAI's interface.")
+]
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
+Out = Annotated[Path, typer.Argument(metavar="OUT.gguf", help="The file to write.")]
+Kind = Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="q4_0, q8_0, f16, q4_k, …")]
+TransposeDown = Annotated[
+    bool, typer.Option("--transpose-down", help="Down projections transposed, for sparse use.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Write over OUT.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -58,13 +74,16 @@ def chat(
     threads: Threads = None,
     kernels: Kernels = None,
     notes: Notes = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
+    endpoint: Endpoint = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
     ] = False,
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    flags["notes"] = notes
+    flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint, "notes": notes}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat
@@ -83,6 +102,8 @@ def ask(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer.")
     ] = None,
@@ -101,6 +122,7 @@ def ask(
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="Same seed, same answer.")] = None,
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
+    endpoint: Endpoint = None,
     as_json: Json = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
 ) -> None:
@@ -108,6 +130,7 @@ def ask(
     from smallchat.commands import ask
 
     own = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
+    own |= {"kv": kv, "sparse_head": sparse_head}
     sampling: dict[str, Any] = {
         "temperature": temperature,
         "top_k": top_k,
@@ -115,13 +138,13 @@ def ask(
         "min_p": min_p,
         "seed": seed,
     }
-    sampling |= {"repeat_penalty": repeat_penalty, "system": system}
+    sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
     ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
 
 
 @app.command()
 def info(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")],
+    model: ModelName,
     as_json: Json = False,
 ) -> None:
     """What a model file is."""
@@ -138,6 +161,12 @@ def bench(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    kv: Kv = None,
+    sparse_head: SparseHead = None,
+    synthetic: Annotated[
+        str | None,
+        typer.Option("--synthetic", metavar="4b|21b", help="Made-up weights: for speed, never for quality."),
+    ] = None,
     prompt: Annotated[int, typer.Option("--prompt-tokens", min=1, metavar="N", help="Prompt to read.")] = 256,
     answer: Annotated[int, typer.Option("--gen-tokens", min=1, metavar="N", help="Tokens to decode.")] = 48,
     start_at: Annotated[int, typer.Option("--start-at", min=0, metavar="N", help="Context before that.")] = 0,
@@ -156,9 +185,104 @@ def bench(
         "context": context_size,
         "threads": threads,
         "kernels": kernels,
+        "kv": kv,
+        "sparse_head": sparse_head,
         "seed": seed,
     }
-    bench.run(settings.load(_merged(context.obj, own)), prompt, answer, start_at, repeat, as_json)
+    flags = _merged(context.obj, own)
+    if synthetic and flags.get("model"):
+        raise typer.BadParameter("--model and --synthetic exclude each other")
+    bench.run(settings.load(flags), bench.Work(prompt, answer, start_at, repeat), synthetic, as_json)
+
+
+@app.command()
+def pull(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="4b, 21b, 4b:q8_0, OWNER/NAME of the hub, or an address there."),
+    ],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Ask nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Fetch a model from the hub, or the rest of one."""
+    from smallchat.commands import pull
+
+    pull.run(name, as_json, yes)
+
+
+@app.command()
+def convert(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="config.json, safetensors, tokenizer.json.")
+    ],
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF from a released folder of safetensors; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.convert(folder, out, kind, transpose_down, force, as_json)
+
+
+@app.command()
+def quantize(
+    model: ModelName,
+    out: Out,
+    kind: Kind = "q4_0",
+    transpose_down: TransposeDown = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """A GGUF of another type from a GGUF; stopped, it goes on."""
+    from smallchat.commands import convert
+
+    convert.quantize(model, out, kind, transpose_down, force, as_json)
+
+
+models = typer.Typer(help="Models on this disk, and how they would run here.", rich_markup_mode=None)
+app.add_typer(models, name="models")
+
+
+@models.callback(invoke_without_command=True)
+def models_list(context: typer.Context, as_json: Json = False) -> None:
+    """Models on this disk, and how they would run here."""
+    if context.invoked_subcommand is None:
+        from smallchat.commands import models
+
+        models.run(as_json)
+
+
+@models.command("info")
+def models_info(model: ModelName, as_json: Json = False) -> None:
+    """What a model file is."""
+    info(model, as_json)
+
+
+@models.command("verify")
+def models_verify(model: ModelName, as_json: Json = False) -> None:
+    """Read all of a model and look for damage."""
+    from smallchat.commands import models
+
+    models.verify(model, as_json)
+
+
+@models.command("rm")
+def models_rm(model: ModelName, as_json: Json = False) -> None:
+    """Delete a model from this disk."""
+    from smallchat.commands import models
+
+    models.delete(model, as_json)
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """What this machine can do, what is installed, and what is wrong."""
+    from smallchat.commands import doctor
+
+    doctor.run(as_json)
 
 
 @app.command()

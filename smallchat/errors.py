@@ -20,7 +20,8 @@ class ExitCode(IntEnum):
     KERNELS = 6  # the kernels asked for do not run here
     ENGINE = 7  # the decoder stopped in the middle
     STORAGE = 8  # conversations cannot be read or saved
-    NOTES = 9  # the note folder, or a note, cannot be read or written
+    HUB = 9  # a model cannot be fetched, or a server does not answer
+    NOTES = 10  # the note folder, or a note, cannot be read or written
     INTERRUPTED = 130  # Ctrl+C
 
 
@@ -74,6 +75,12 @@ class StorageError(SmallchatError):
     """Conversations cannot be read or saved."""
 
     exit_code = ExitCode.STORAGE
+
+
+class HubError(SmallchatError):
+    """A model cannot be had from the hub, or the disk does not take it."""
+
+    exit_code = ExitCode.HUB
 
 
 class NotesError(SmallchatError):

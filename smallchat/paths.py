@@ -36,7 +36,7 @@ def state() -> Path:
 
 
 def cache() -> Path:
-    """What smallchat can make again."""
+    """What takes room and can be made again."""
     return _folder("cache", platformdirs.user_cache_dir(APP, appauthor=False))
 
 

@@ -54,6 +54,12 @@ def test_the_screen_does_not_load_the_decoder() -> None:
     assert not {"numpy", "tokenizers", "jinja2", "smallchat.engine.engine"} & modules
 
 
+def test_a_made_up_model_that_is_there_needs_no_writer() -> None:
+    modules = imported("import smallchat.commands.bench, smallchat.commands.synthetic")
+    assert "smallchat.model.synthetic" in modules
+    assert not {"gguf", "rich"} & modules
+
+
 def test_no_path_of_one_machine_and_no_unfinished_mark() -> None:
     # In pieces, so that this file does not find itself.
     marks = re.compile(r"\b(TO" + "DO|FIX" + "ME|XX" + r"X)\b|/" + "(work|root)/|/" + "tmp/")

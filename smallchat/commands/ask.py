@@ -24,9 +24,16 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
     harmless where standard output is a terminal. Raises `SmallchatError`.
     """
     prompt = _prompt(question)
+    if settings.endpoint is not None:
+        if raw:
+            raise UsageError("A server only chats", "Leave --raw or --endpoint out")
+        from smallchat.commands import ask_server
+
+        ask_server.run(settings, prompt, max_tokens, as_json)
+        return
     options = load_options(settings)
     began = time.perf_counter()
-    engine = Engine.load(options.path, options.mem, options.kernels, options.threads, options.context)
+    engine = Engine.load(**options.arguments())
     try:
         for note in engine.notes:
             print(note, file=sys.stderr)

@@ -7,12 +7,14 @@ use one set of experts.
 from __future__ import annotations
 
 import json
+import sys
 import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import psutil
 
+from smallchat.commands.peak_memory import PeakMemory
 from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
 from smallchat.errors import ContextError
@@ -23,12 +25,34 @@ TOKENS = 256
 """Ids are drawn below this: byte tokens, which every vocabulary has."""
 
 
-def run(settings: Settings, prompt: int, answer: int, start_at: int, repeat: int, as_json: bool) -> None:
-    """Measure `repeat` times: read `prompt` random tokens, then decode `answer` more one by one.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is measured, `repeat` times: a prompt of `prompt` tokens, then `answer` tokens one by one.
 
-    `start_at` tokens are read first, unmeasured. Prints the medians. Raises `SmallchatError`.
+    `start_at` tokens are read before, unmeasured.
     """
-    facts = measure(settings, prompt, answer, start_at, repeat)
+
+    prompt: int
+    answer: int
+    start_at: int
+    repeat: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one run."""
+        return self.start_at + self.prompt + self.answer
+
+
+def run(settings: Settings, work: Work, synthetic: str | None, as_json: bool) -> None:
+    """Measure, and print the medians; the model is that of `settings`, or the `synthetic` one of that name.
+
+    Raises `SmallchatError`.
+    """
+    if synthetic is not None:
+        from smallchat.commands.synthetic import path_of
+
+        settings = replace(settings, model=str(path_of(synthetic)))
+    facts = measure(settings, work)
     if as_json:
         print(json.dumps(facts))
         return
@@ -36,67 +60,92 @@ def run(settings: Settings, prompt: int, answer: int, start_at: int, repeat: int
         print(f"{name:<14} {value}")
 
 
-def measure(settings: Settings, prompt: int, answer: int, start_at: int, repeat: int) -> dict[str, Any]:
-    """The figures of `run` by name: seconds, milliseconds, bytes and tokens a second."""
+def measure(settings: Settings, work: Work) -> dict[str, Any]:
+    """The figures of `run` by name: seconds, milliseconds, bytes and tokens a second.
+
+    `read_bytes_per_token` and `wait_ms_per_token` are means over decoded tokens; `expert_hit_rate` counts the
+    prompts too. What the engine cannot tell is None; see `Counters` for what it cannot tell when.
+    """
     options = load_options(settings)
-    needed = start_at + prompt + answer
-    context = max(needed, DEFAULT_CONTEXT) if settings.context == DEFAULT_CONTEXT else settings.context
-    began = time.perf_counter()
-    engine = Engine.load(options.path, options.mem, options.kernels, options.threads, context)
-    try:
-        if needed > engine.context:
-            what = f"{needed} tokens are to be measured, the context holds {engine.context}"
-            raise ContextError(what, "Give fewer --prompt-tokens or --gen-tokens, or another --start-at")
+    context = max(work.tokens, DEFAULT_CONTEXT) if settings.context == DEFAULT_CONTEXT else settings.context
+    with PeakMemory() as memory:
+        _narrate("loading")
+        began = time.perf_counter()
+        engine = Engine.load(**options.arguments() | {"context": context})
         loaded = time.perf_counter() - began
-        random = np.random.default_rng(settings.seed or 0)
-        first, prefills, steps, peak = 0.0, [], [], 0
-        for _ in range(repeat):
-            ids = random.integers(0, min(TOKENS, engine.config.vocabulary), needed).tolist()
-            engine.clear()
-            engine.feed(ids[:start_at])
+        try:
+            memory.look()
+            if work.tokens > engine.context:
+                what = f"{work.tokens} tokens are to be measured, the context holds {engine.context}"
+                raise ContextError(what, "Give fewer --prompt-tokens or --gen-tokens, or another --start-at")
+            facts = _runs(engine, work, settings.seed or 0, memory)
+        finally:
+            _narrate("")
+            engine.close()
+    return facts | {"load_s": loaded, "first_token_s": loaded + facts.pop("first_prompt_s")}
+
+
+def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    prompts: list[float] = []  # seconds
+    steps: list[float] = []
+    read, waited = 0, 0.0
+    for number in range(1, work.repeat + 1):
+        ids = random.integers(0, min(TOKENS, engine.config.vocabulary), work.tokens).tolist()
+        _narrate(f"run {number} of {work.repeat}: prompt")
+        engine.clear()
+        engine.feed(ids[: work.start_at])
+        began = time.perf_counter()
+        engine.feed(ids[work.start_at : work.start_at + work.prompt])
+        prompts.append(time.perf_counter() - began)
+        memory.look()
+        _narrate(f"run {number} of {work.repeat}: decode")
+        before = engine.counters()
+        for token in ids[work.start_at + work.prompt :]:
             began = time.perf_counter()
-            engine.feed(ids[start_at : start_at + prompt])
-            prefills.append(time.perf_counter() - began)
-            first = first or loaded + prefills[0]
-            for token in ids[start_at + prompt :]:
-                began = time.perf_counter()
-                engine.feed([token])
-                steps.append(time.perf_counter() - began)
-            peak = max(peak, _memory())
-        per_run = np.array(steps).reshape(repeat, answer).sum(axis=1)
-        return {
-            "model": engine.card.name,
-            "path": str(engine.path),
-            "kernels": engine.kernels.name,
-            "threads": engine.threads,
-            "mem_budget_bytes": engine.budget,
-            "context": engine.context,
-            "start_at": start_at,
-            "prompt_tokens": prompt,
-            "gen_tokens": answer,
-            "repeat": repeat,
-            "load_s": loaded,
-            "first_token_s": first,
-            "prefill_tokens_per_s": prompt / float(np.median(prefills)),
-            "decode_tokens_per_s": answer / float(np.median(per_run)),
-            "decode_ms_p50": float(np.percentile(steps, 50)) * 1e3,
-            "decode_ms_p95": float(np.percentile(steps, 95)) * 1e3,
-            "peak_memory_bytes": peak,
-            "expert_hit_rate": engine.experts.hit_rate,
-        }
-    finally:
-        engine.close()
+            engine.feed([token])
+            steps.append(time.perf_counter() - began)
+        after = engine.counters()
+        read += after.read_bytes - before.read_bytes
+        waited += after.wait_seconds - before.wait_seconds
+        memory.look()
+    answers = np.array(steps).reshape(work.repeat, work.answer).sum(axis=1)
+    return {
+        "model": engine.card.name,
+        "made_up_weights": engine.card.made_up,
+        "path": str(engine.path),
+        "kernels": engine.kernels.name,
+        "threads": engine.threads,
+        "mem_budget_bytes": engine.budget,
+        "context": engine.context,
+        "start_at": work.start_at,
+        "prompt_tokens": work.prompt,
+        "gen_tokens": work.answer,
+        "repeat": work.repeat,
+        "first_prompt_s": prompts[0],
+        "prefill_tokens_per_s": work.prompt / float(np.median(prompts)),
+        "decode_tokens_per_s": work.answer / float(np.median(answers)),
+        "decode_ms_p50": float(np.percentile(steps, 50)) * 1e3,
+        "decode_ms_p95": float(np.percentile(steps, 95)) * 1e3,
+        "peak_memory_bytes": memory.bytes,
+        "expert_hit_rate": engine.experts.hit_rate,
+        "read_bytes_per_token": read / len(steps),
+        "wait_ms_per_token": waited / len(steps) * 1e3,
+        "neuron_sparsity": engine.counters().neuron_sparsity,
+    }
 
 
-def _memory() -> int:
-    """Bytes that the system counts for this process, shared pages by share where it knows that (PSS)."""
-    info = psutil.Process().memory_full_info()
-    return int(getattr(info, "pss", info.rss))
+def _narrate(text: str) -> None:
+    """What goes on, on one line of a terminal that the next one takes; "" leaves it empty."""
+    if sys.stderr.isatty():
+        print(f"\r{text:<40}", end="" if text else "\r", file=sys.stderr, flush=True)
 
 
 def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    hits, budget = facts["expert_hit_rate"], facts["mem_budget_bytes"]
-    return [
+    hits, budget, zeros = facts["expert_hit_rate"], facts["mem_budget_bytes"], facts["neuron_sparsity"]
+    mapped = "read by the system, as it likes"
+    read, waited = size(facts["read_bytes_per_token"]), f"{facts['wait_ms_per_token']:.1f} ms"
+    rows = [
         ("model", f"{facts['model']}  {facts['path']}"),
         ("kernels", f"{facts['kernels']}, {facts['threads']} threads"),
         ("load", f"{facts['load_s']:.2f} s, first token after {facts['first_token_s']:.2f} s"),
@@ -104,5 +153,13 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("decode", f"{speed(facts['decode_tokens_per_s'])} tok/s over {facts['gen_tokens']} tokens"),
         ("a token", f"{facts['decode_ms_p50']:.1f} ms, 1 of 20 over {facts['decode_ms_p95']:.1f} ms"),
         ("memory", size(facts["peak_memory_bytes"]) + (f" of {size(budget)}" if budget else "")),
-        ("expert hits", "by the system's page cache" if hits is None else f"{hits:.0%}"),
+        (
+            "experts",
+            mapped if hits is None else f"{hits:.0%} in memory; a token read {read}, waited {waited:.1f} ms",
+        ),
     ]
+    if zeros is not None:
+        rows.append(("neurons", f"{zeros:.0%} of the used experts' were zero"))
+    if facts["made_up_weights"]:
+        rows.append(("note", "made-up weights: they measure speed, never quality"))
+    return rows

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
-from smallchat.commands.resolve import load_options
-from smallchat.settings import Settings, UsageError
+from smallchat.commands.resolve import MissingModelError, load_options
+from smallchat.engine.client import LoadOptions
+from smallchat.paths import builtin_model
+from smallchat.settings import BUILTIN, Settings, UsageError
 
 
 def run(settings: Settings) -> None:
     """Open the app, and end with its exit code. Raises `UsageError` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
-    options = load_options(settings)
     if settings.notes is not None:
         from smallchat.notes.folder import open_folder
 
         open_folder(settings.notes)  # a wrong folder is told before the app opens
+    wanted = None
+    try:
+        # A server has its own models.
+        options = LoadOptions(builtin_model()) if settings.endpoint else load_options(settings)
+    except MissingModelError as error:
+        wanted = (error.name, error.reference)
+        options = load_options(replace(settings, model=BUILTIN))
     from smallchat.tui import app
 
-    sys.exit(app.run(settings, options))
+    sys.exit(app.run(settings, options, wanted))

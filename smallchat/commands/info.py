@@ -11,7 +11,7 @@ from smallchat.model.config import ModelConfig, read_config
 from smallchat.model.gguf import GgufFile
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.weights import read_weights
-from smallchat.settings import DEFAULT_CONTEXT
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV
 from smallchat.tui.text import plain, size
 
 
@@ -56,7 +56,7 @@ def read(path: Path) -> dict[str, Any]:
             "experts_bytes": weights.expert_bytes,
             "dense_weights_bytes": weights.dense_bytes,
             f"kv_cache_at_{context}_bytes": KVCache.bytes_for(
-                config.windows, context, config.kv_heads, config.head_size
+                config.windows, context, config.kv_heads, config.head_size, DEFAULT_KV
             ),
         }
     finally:

@@ -13,6 +13,7 @@ def run(as_json: bool) -> None:
         "conversations": paths.conversations(),
         "config": paths.config_file(),
         "models": paths.models(),
+        "cache": paths.cache(),
         "notes": paths.cache() / "notes",
         "log": paths.engine_log(),
         "builtin": paths.builtin_model(),

@@ -2,10 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+from smallchat import processor
+
 if TYPE_CHECKING:
     from smallchat.engine.engine import Engine
 
 __all__ = ["Engine"]
+
+processor.tune_blas()
 
 
 def __getattr__(name: str) -> Any:

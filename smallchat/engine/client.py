@@ -12,14 +12,14 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
-from smallchat.settings import DEFAULT_CONTEXT, Sampling
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, SparseHead
 
 LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
@@ -40,9 +40,15 @@ class LoadOptions:
     path: Path
     mem: int | None = None
     kernels: str = "auto"
+    kv: KVType = DEFAULT_KV
+    sparse_head: SparseHead | None = None
     threads: int | None = None
     context: int = DEFAULT_CONTEXT
     demo: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """What `Engine.load` is called with."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name != "demo"}
 
 
 class EngineClient(Protocol):

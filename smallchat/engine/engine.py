@@ -6,6 +6,7 @@ it has computed stays in the KV cache, so that the next prompt that begins with 
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,30 +18,45 @@ import psutil
 import threadpoolctl
 
 from smallchat.engine.events import FinishReason, PromptProgress, Token
-from smallchat.engine.telemetry import Tally
+from smallchat.engine.loading import OpenModel, make_decoder, open_model
+from smallchat.engine.ranks.leader import Plan as RankPlan
+from smallchat.engine.ranks.leader import Ranks
+from smallchat.engine.ranks.memory import Sizes
+from smallchat.engine.telemetry import Counters, Tally
 from smallchat.errors import BudgetError, ContextError, EngineError
 from smallchat.experts import budget
-from smallchat.experts.cache import CachedExperts
-from smallchat.experts.layout import ExpertLayout
-from smallchat.experts.mapped import MappedExperts
 from smallchat.experts.store import ExpertStore
-from smallchat.kernels import choose
+from smallchat.kernels import Kernels, choose
 from smallchat.model.card import read_card
-from smallchat.model.config import ModelConfig, read_config
-from smallchat.model.decoder import Decoder
-from smallchat.model.gguf import GgufFile
+from smallchat.model.config import ModelConfig
+from smallchat.model.decoder import Watcher
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
-from smallchat.model.weights import ExpertMatrices, Weights, read_weights
-from smallchat.settings import DEFAULT_CONTEXT, Sampling, UsageError, parse_size
+from smallchat.settings import (
+    DEFAULT_CONTEXT,
+    DEFAULT_KV,
+    KV_TYPES,
+    KVType,
+    Sampling,
+    SparseHead,
+    UsageError,
+    parse_size,
+)
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
-DEFAULT_CHUNK = 256
-"""Prompt tokens a forward pass."""
+DEFAULT_CHUNK = 1024
+"""Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
+them."""
+PROGRESS_SECONDS = 0.2
+"""How far a prompt is, is told this often within a chunk."""
+SMALL_MODEL = 50_000_000
+"""Below so many active parameters a token is computed sooner by one process than handed to two."""
+MOST_RANKS = 8
+"""More share the memory's speed without adding to it."""
 
 
 class CancelledError(Exception):
@@ -52,40 +68,68 @@ class Engine:
 
     def __init__(
         self,
-        gguf: GgufFile,
-        config: ModelConfig,
-        weights: Weights,
+        model: OpenModel,
         tokenizer: Tokenizer,
-        decoder: Decoder,
-        experts: MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices],
+        kernels: Kernels,
         plan: budget.MemoryPlan,
         *,
         limit: int | None,
         threads: int,
         context: int,
         chunk: int,
+        kv: KVType,
+        sparse_head: SparseHead | None,
     ) -> None:
         """Use `Engine.load`."""
-        self.config, self.weights, self.tokenizer, self.decoder = config, weights, tokenizer, decoder
-        self.experts, self.plan = experts, plan
-        self.kernels = decoder.kernels
-        self.notes: list[str] = list(config.notes)
+        self.config, self.weights, self.tokenizer = model.config, model.weights, tokenizer
+        self.kernels, self.plan, self.kv = kernels, plan, kv
+        self.notes: list[str] = list(model.config.notes)
         """What the user should know about how this model runs, each one sentence."""
+        self.sparse_head = sparse_head
+        """How the LM head's predictor leaves rows out; None: all logits are computed. May be taken away and
+        given back, but not be changed.
+        """
+        self._head = sparse_head
         self.budget = limit
         """Memory budget in bytes; None: no limit."""
         self.threads = threads
+        """Ranks: processes that compute."""
         self.context = context
         """Tokens that fit, prompt and answer together."""
-        self.chunk = chunk
-        self.tally = Tally(config.layers, config.experts)
-        self.template = ChatTemplate(gguf.metadata.get("tokenizer.chat_template"), gguf.path)
-        self.card = read_card(gguf, config)
-        self._gguf: GgufFile | None = gguf
-        self._cache = self._new_cache(self.context)
+        self.chunk = min(chunk, context)
+        self.tally = Tally(model.config.layers, model.config.experts)
+        self.template = ChatTemplate(model.gguf.metadata.get("tokenizer.chat_template"), model.gguf.path)
+        self.card = read_card(model.gguf, model.config)
+        self._model: OpenModel | None = model
         self._ids: list[int] = []  # what the cache holds
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
         self._blas = threadpoolctl.ThreadpoolController()
+        self._start(model)
+
+    def _start(self, model: OpenModel) -> None:
+        """The decoder of this process, and the other ranks; the KV cache is empty then."""
+        config, slots = self.config, self.plan.slots
+        self._ranks: Ranks | None = None
+        size = 0 if slots is None else slots * model.layout.largest_expert
+        if self.threads > 1:
+            widths = (config.query_width, config.hidden, config.vocabulary)
+            sizes = Sizes(self.threads, self.chunk, *widths, size)
+            kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
+            path = str(model.gguf.path.absolute())
+            self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, self._head, slots, sizes))
+        store = memory = None
+        if slots is not None:
+            store = ExpertStore(model.gguf.path)
+            memory = (
+                self._ranks.memory.slots
+                if self._ranks
+                else np.empty(slots * model.layout.largest_expert, np.uint8)
+            )
+            memory = memory.reshape(slots, -1)
+        team = self._ranks.team if self._ranks else None
+        self.decoder, self.experts = make_decoder(model, self.kernels, memory, store, team)
+        self._cache = self.decoder.new_cache(self.context, self.kv)
 
     @classmethod
     def load(
@@ -96,67 +140,60 @@ class Engine:
         threads: int | None = None,
         context: int = DEFAULT_CONTEXT,
         chunk: int = DEFAULT_CHUNK,
+        kv: KVType = DEFAULT_KV,
+        sparse_head: SparseHead | None = None,
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
         `mem` is a budget for everything, in bytes or as "1G" (None: no limit); `kernels` "auto", "numpy" or
-        "ggml"; `threads` None for one a processor; `context` the tokens that must fit (the default means: at
-        most that many); `chunk` the prompt tokens of one forward pass.
+        "ggml"; `threads` the processes that compute (None: what suits model and machine); `context` the
+        tokens that must fit (the default means: at most that many); `chunk` the prompt tokens of one forward
+        pass; `kv` the type of the KV cache, "f32", "f16" or "q8".
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
         """
         limit = parse_size(mem) if mem is not None else None
-        threads = _processors() if threads is None else threads
         for name, value in (("threads", threads), ("context", context), ("chunk", chunk)):
-            if not 1 <= value <= 1 << 30:
+            if value is not None and not 1 <= value <= 1 << 30:
                 raise UsageError(f"{name} is {value}", "Give a whole number from 1 on")
-        gguf = GgufFile(path)
+        if kv not in KV_TYPES:
+            raise UsageError(f"The type of the KV cache is {kv!r}", f"Choose one of {', '.join(KV_TYPES)}")
+        model = open_model(path)
         try:
-            config = read_config(gguf)
-            context = _fitting_context(context, config, gguf.path)
-            weights = read_weights(gguf, config)
-            layout = ExpertLayout(
-                config.experts,
-                [
-                    tuple((t.info.offset, t.stride) for t in (layer.gate, layer.up, layer.down))
-                    for layer in weights.layers
-                ],
-            )
-            kv = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size)
-            _refuse_larger_than_memory(kv, context)
-            plan = budget.plan(limit, weights.dense_bytes, kv, layout)
-            chosen, note = choose(kernels, threads)
-            tokenizer = Tokenizer(gguf, config.vocabulary)
-            gguf.forget("tokenizer.ggml.")
-
-            def wrap(layer: int, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
-                return weights.layers[layer].expert(gate, up, down)
-
-            experts: MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices]
-            if plan.slots is None:
-                experts = MappedExperts(gguf.whole(), layout, wrap)
-            else:
-                experts = CachedExperts(ExpertStore(gguf.path), layout, plan.slots, wrap)
-            decoder = Decoder(config, weights, chosen, experts)
+            config = model.config
+            context = _fitting_context(context, config, model.gguf.path)
+            if kv == "q8" and config.head_size % 32:
+                raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
+            size = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv)
+            _refuse_larger_than_memory(size, context)
+            plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout)
+            chosen, note = choose(kernels)
+            tokenizer = Tokenizer(model.gguf, config.vocabulary)
+            model.gguf.forget("tokenizer.ggml.")
             engine = cls(
-                *(gguf, config, weights, tokenizer, decoder, experts, plan),
+                *(model, tokenizer, chosen, plan),
                 limit=limit,
-                threads=threads,
+                threads=threads or suitable_threads(read_card(model.gguf, config).active_parameters),
                 context=context,
                 chunk=chunk,
+                kv=kv,
+                sparse_head=sparse_head,
             )
         except BaseException:
-            gguf.close()
+            model.gguf.close()
             raise
         if note:
             engine.notes.append(note)
+        if sparse_head is not None and model.weights.predictor is None:
+            engine.sparse_head = None
+            engine.notes.append("The file has no LM head predictor; all logits are computed.")
         return engine
 
     @property
     def path(self) -> Path:
         """The model's file."""
-        return self._open().path
+        return self._open().gguf.path
 
     @property
     def context_used(self) -> int:
@@ -168,20 +205,25 @@ class Engine:
         """Bytes of the KV cache that hold tokens now."""
         return self._cache.used_bytes
 
-    def logits(self, ids: Sequence[int]) -> Floats:
-        """Logits of every position, float32 [len(ids), vocabulary], in a fresh context.
-
-        Raises `ContextError` where `ids` are more than the model's own context, `EngineError` for an id that
-        is not in the vocabulary.
-        """
+    def counters(self) -> Counters:
+        """What was read and waited for since the model was loaded."""
         self._open()
-        tokens = self._checked(ids, self.config.context)
+        return Counters(self.experts.read_bytes, self.experts.wait_seconds, self.decoder.neuron_sparsity)
+
+    def logits(self, ids: Sequence[int]) -> Floats:
+        """Logits of every position, float32 [len(ids), vocabulary], in a fresh context: what the engine's own
+        held is forgotten.
+
+        Raises `ContextError` where `ids` are more than the context, `EngineError` for an id that is not in
+        the vocabulary.
+        """
+        self.clear()
+        tokens = self._checked(ids, self.context)
         out = np.empty((len(tokens), self.config.vocabulary), np.float32)
-        cache = self._new_cache(len(tokens))
-        with self._blas.limit(limits=self.threads, user_api="blas"):
-            for start in range(0, len(tokens), self.chunk):
-                piece = tokens[start : start + self.chunk]
-                out[start : start + len(piece)] = self.decoder.forward(piece, cache, every=True)
+        for start in range(0, len(tokens), self.chunk):
+            piece = tokens[start : start + self.chunk]
+            out[start : start + len(piece)] = self._forward(piece, every=True)
+        self.clear()
         return out
 
     def generate(
@@ -228,9 +270,8 @@ class Engine:
             return self._logits
         tokens = self._checked(ids, self.context - self._cache.length)
         self._answers += 1
-        with self._blas.limit(limits=self.threads, user_api="blas"):
-            for start in range(0, len(tokens), self.chunk):
-                self._feed(tokens[start : start + self.chunk])
+        for start in range(0, len(tokens), self.chunk):
+            self._feed(tokens[start : start + self.chunk])
         return self._logits
 
     def clear(self) -> None:
@@ -241,14 +282,17 @@ class Engine:
         self._ids, self._logits = [], None
 
     def close(self) -> None:
-        """Give the file and the memory back. Using the engine afterwards raises `EngineError`."""
-        if self._gguf is None:
+        """Give the file, the memory and the other ranks back. Using the engine afterwards raises
+        `EngineError`."""
+        if self._model is None:
             return
-        gguf, self._gguf = self._gguf, None
+        model, self._model = self._model, None
+        if self._ranks is not None:
+            self._ranks.close()
         self.template.close()
         self.experts.close()
-        del self.decoder, self.weights, self._cache, self._logits
-        gguf.close()
+        del self.decoder, self.weights, self._cache, self._logits, self._ranks
+        model.gguf.close()
 
     def _generate(
         self,
@@ -264,11 +308,10 @@ class Engine:
         self._answers += 1
         answer = self._answers
         began = time.perf_counter()
-        with self._blas.limit(limits=self.threads, user_api="blas"):
-            try:
-                logits = self._read_prompt(prompt, on_prompt, should_stop)
-            except CancelledError:
-                return
+        try:
+            logits = self._read_prompt(prompt, on_prompt, should_stop)
+        except CancelledError:
+            return
         stream = self.tokenizer.stream()
         before = time.perf_counter()
         for index in range(self.context):
@@ -279,7 +322,7 @@ class Engine:
                 text += stream.finish()
             now = time.perf_counter()
             if index:
-                self.tally.token(now - before)
+                self.tally.decoded(now - before)
             yield Token(token_id, text, index, now - before, now - began, finish)
             if finish:
                 return
@@ -288,8 +331,7 @@ class Engine:
             self._open()
             if answer != self._answers:
                 raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
-            with self._blas.limit(limits=self.threads, user_api="blas"):
-                logits = self._feed(np.array([token_id]))
+            logits = self._feed(np.array([token_id]))
 
     def _finish(
         self, token_id: int, count: int, max_tokens: int | None, should_stop: Callable[[], bool]
@@ -309,12 +351,6 @@ class Engine:
         should_stop: Callable[[], bool],
     ) -> Floats:
         """Make the cache hold exactly `prompt`, reusing what it shares; logits [1, V] of its last token."""
-
-        def watch(layer: int, experts: npt.NDArray[np.int64]) -> None:
-            if should_stop():
-                raise CancelledError
-            self.tally.layer(layer, experts)
-
         began, total = time.perf_counter(), len(prompt)
         shared = _common_prefix(self._ids, prompt)
         if shared == total == len(self._ids) and self._logits is not None:
@@ -334,20 +370,45 @@ class Engine:
         report(reused)
         for start in range(reused, total, self.chunk):
             piece = prompt[start : start + self.chunk]
-            self._feed(piece, watch)
+            report_layers = functools.partial(_report_layers, report, start, len(piece) / self.config.layers)
+            watcher = _PromptWatcher(self.tally, should_stop, report_layers)
+            self._feed(piece, watcher)
             report(start + len(piece))
         if self._logits is None:
             raise EngineError("The prompt is empty", "Give at least one token")
         return self._logits
 
-    def _feed(
-        self,
-        tokens: npt.NDArray[np.int64],
-        on_layer: Callable[[int, npt.NDArray[np.int64]], None] | None = None,
-    ) -> Floats:
-        self._logits = self.decoder.forward(tokens, self._cache, on_layer=on_layer or self.tally.layer)
+    def _feed(self, tokens: npt.NDArray[np.int64], watcher: Watcher | None = None) -> Floats:
+        self._logits = self._forward(tokens, watcher=watcher or self.tally).copy()
         self._ids.extend(tokens.tolist())
         return self._logits
+
+    def _forward(
+        self, tokens: npt.NDArray[np.int64], every: bool = False, watcher: Watcher | None = None
+    ) -> Floats:
+        """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
+        ranks = self._ranks
+        # Each rank is one thread: more would only take the processor from the others.
+        with self._blas.limit(limits=1, user_api="blas"):
+            if ranks is None:
+                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
+            try:
+                ranks.command(tokens, self._cache.length, every, self.sparse_head is not None)
+                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
+            except BaseException:
+                self._recover(ranks)
+                raise
+
+    def _recover(self, ranks: Ranks) -> None:
+        """After a pass that was given up: all ranks wait again, started anew where one has ended."""
+        try:
+            ranks.abandon()
+            self.experts.forget()
+        except EngineError:
+            ranks.close()
+            self.experts.close()
+            self._ids, self._logits = [], None
+            self._start(self._open())
 
     def _checked(self, ids: Sequence[int], context: int) -> npt.NDArray[np.int64]:
         try:
@@ -366,14 +427,38 @@ class Engine:
             raise EngineError(f"{wrong} is no token of this model", f"Ids go to {self.config.vocabulary - 1}")
         return tokens
 
-    def _new_cache(self, context: int) -> KVCache:
-        config = self.config
-        return KVCache(config.windows, context, config.kv_heads, config.head_size)
-
-    def _open(self) -> GgufFile:
-        if self._gguf is None:
+    def _open(self) -> OpenModel:
+        if self._model is None:
             raise EngineError("The engine is closed", "Load the model again")
-        return self._gguf
+        return self._model
+
+
+def _report_layers(report: Callable[[int], None], start: int, tokens_a_layer: float, layer: int) -> None:
+    report(start + int(layer * tokens_a_layer))
+
+
+class _PromptWatcher:
+    """Counts experts, tells how far a chunk is, and gives the prompt up where that is wanted."""
+
+    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
+        self._tally, self._should_stop, self._report = tally, should_stop, report
+        self._told = time.perf_counter()
+
+    def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
+        self.check()
+        self._tally.layer(layer, experts)
+        now = time.perf_counter()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self._report(layer)
+
+    def token(self, experts: npt.NDArray[np.int64]) -> None:
+        self._tally.token(experts)
+
+    def check(self) -> None:
+        if self._should_stop():
+            raise CancelledError
 
 
 def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
@@ -382,10 +467,15 @@ def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
     return int(differs[0]) if len(differs) else length
 
 
-def _processors() -> int:
+def suitable_threads(active_parameters: int) -> int:
+    """Ranks for a model on this machine: one a physical processor that is ours, where they have enough to
+    do."""
+    if active_parameters < SMALL_MODEL:
+        return 1
+    cores = psutil.cpu_count(logical=False) or 1
     if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return min(cores, MOST_RANKS)
 
 
 def _fitting_context(context: int, config: ModelConfig, path: Path) -> int:

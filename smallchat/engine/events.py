@@ -82,6 +82,12 @@ class PromptProgress:
     reused: int
     seconds: float
 
+    @property
+    def seconds_left(self) -> float | None:
+        """At the speed so far; None: nothing is read yet."""
+        read = self.done - self.reused
+        return (self.total - self.done) * self.seconds / read if read and self.seconds else None
+
 
 @dataclass(frozen=True, slots=True)
 class Trimmed:

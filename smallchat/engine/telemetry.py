@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,18 @@ HEAT_FULL = 0.5
 """Share of recent tokens from which heat is at its brightest; the scale is fixed: two looks compare."""
 SPEED_SECONDS = 2.0
 """Decode speed is that of the tokens of this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the engine has done since it was loaded; the difference of two is what a run took."""
+
+    read_bytes: int
+    """Bytes of experts read from the file; 0 where it is mapped: then the system reads, and does not say."""
+    wait_seconds: float
+    """Time for which computing waited for such reads."""
+    neuron_sparsity: float | None
+    """Share of the neurons of used experts that were zero; None: not measured."""
 
 
 class Tally:
@@ -46,13 +59,25 @@ class Tally:
         self.last[layer] = False
         self.last[layer, experts[-1]] = True
 
+    def token(self, experts: npt.NDArray[np.int64]) -> None:
+        """One token passed all layers with these experts, int64 [layers, k]."""
+        rows = np.arange(len(experts))[:, None]
+        self.heat *= self._decay
+        self.heat[rows, experts] += 1
+        self.ever[rows, experts] = True
+        self.last[:] = False
+        self.last[rows, experts] = True
+
+    def check(self) -> None:
+        """Nothing is given up here; see `smallchat.model.decoder.Watcher`."""
+
     def prompt(self, tokens: int, seconds: float) -> None:
         """So many tokens of the prompt were computed in this time."""
         if tokens and seconds > 0:
             self.prompt_speed = tokens / seconds
 
-    def token(self, seconds: float) -> None:
-        """A token was decoded."""
+    def decoded(self, seconds: float) -> None:
+        """A token was decoded in this time."""
         now = time.monotonic()
         self._times.append((now, seconds))
         while self._times and self._times[0][0] < now - SPEED_SECONDS:

@@ -14,10 +14,11 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from smallchat.engine.client import LoadOptions
 from smallchat.engine.engine import Engine
 from smallchat.engine.events import (
     Counted,
@@ -35,7 +36,7 @@ from smallchat.engine.events import (
 from smallchat.engine.prompt import fit
 from smallchat.engine.telemetry import snapshot
 from smallchat.errors import EngineError, ExitCode, SmallchatError
-from smallchat.settings import DEFAULT_CONTEXT, Sampling
+from smallchat.settings import Sampling, SparseHead
 
 TELEMETRY_SECONDS = 0.2
 """Telemetry is sent this often at the most while the engine works."""
@@ -43,6 +44,9 @@ IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
 IDLE_LAYERS = 4
 """Layers looked at for experts in memory each time while it waits."""
+
+
+_OPTIONS = {field.name for field in fields(LoadOptions)}
 
 
 class Worker:
@@ -113,13 +117,10 @@ class Worker:
         began = time.perf_counter()
         path = Path(request["path"])
         self._send(number, Loading(f"Opening {path.name}"))
-        engine = self._engine = Engine.load(
-            path,
-            mem=request.get("mem"),
-            kernels=request.get("kernels") or "auto",
-            threads=request.get("threads"),
-            context=request.get("context") or DEFAULT_CONTEXT,
-        )
+        options = {key: value for key, value in request.items() if key in _OPTIONS and value is not None}
+        if head := options.get("sparse_head"):
+            options["sparse_head"] = SparseHead(**head)
+        engine = self._engine = Engine.load(**LoadOptions(**options | {"path": path}).arguments())
         seconds = time.perf_counter() - began
         self._send(number, describe(engine, seconds, bool(request.get("demo"))))
         engine.experts.look(engine.config.layers)

@@ -22,55 +22,90 @@ T = TypeVar("T")
 
 
 class CachedExperts(Generic[T]):
-    """Experts within a budget: read when they are missing, kept while there is room."""
+    """Experts within a budget: read when they are missing, kept while there is room.
 
-    def __init__(self, store: ExpertStore, layout: ExpertLayout, slots: int, wrap: Wrap[T]) -> None:
-        """`slots` experts are held at once, at least one a layer; `wrap` makes of bytes what is fetched."""
-        if slots < layout.layers:
-            raise ValueError(f"{slots} slots for {layout.layers} layers")
-        self._store, self._layout = store, layout
-        self._slots = np.empty((slots, layout.largest_expert), np.uint8)
-        shares = [slots // layout.layers + (layer < slots % layout.layers) for layer in range(layout.layers)]
-        starts = np.concatenate([[0], np.cumsum(shares)])
-        self._free = [list(range(starts[layer], starts[layer + 1])) for layer in range(layout.layers)]
-        self._held: list[OrderedDict[int, int]] = [OrderedDict() for _ in range(layout.layers)]
+    Every rank of a decoder keeps the same books, because all see the same experts in the same order; only one
+    of them reads, into slots that all share.
+    """
+
+    def __init__(self, store: ExpertStore | None, layout: ExpertLayout, slots: Bytes, wrap: Wrap[T]) -> None:
+        """`slots` is uint8 [slots, `layout.largest_expert`], at least one slot a layer; `wrap` makes of bytes
+        what is fetched. Without a `store` nothing is read here: another rank does.
+        """
+        if len(slots) < layout.layers:
+            raise ValueError(f"{len(slots)} slots for {layout.layers} layers")
+        self._store, self._layout, self._slots = store, layout, slots
+        self._shares: list[int] = [
+            len(slots) // layout.layers + (layer < len(slots) % layout.layers)
+            for layer in range(layout.layers)
+        ]
         self._wrapped = [
             wrap(layer, *self._parts(layer, slot))
             for layer in range(layout.layers)
-            for slot in self._free[layer]
+            for slot in self._slots_of(layer)
         ]
-        self._expected: set[int] = set()
         self._hits = self._uses = 0
+        self.forget()
 
     @property
     def hit_rate(self) -> float | None:
-        """Share of fetches that needed no read, since the start."""
+        """Share of uses that needed no read, since the start."""
         return self._hits / self._uses if self._uses else None
 
-    def expect(self, layer: int, experts: Sequence[int]) -> None:
-        """Those of `experts` that are here will not make room for the others."""
-        self._expected = set(experts)
-        for expert in experts:
-            if expert in self._held[layer]:
-                self._held[layer].move_to_end(expert)
+    @property
+    def room(self) -> int:
+        """See `smallchat.model.decoder.Experts`."""
+        return min(self._shares)
 
-    def fetch(self, layer: int, expert: int) -> T:
-        """One expert in its slot; valid until the next call. Raises `EngineError` for a failed read."""
+    @property
+    def read_bytes(self) -> int:
+        """Bytes read from the file by this rank, since the start."""
+        return 0 if self._store is None else self._store.bytes_read
+
+    @property
+    def wait_seconds(self) -> float:
+        """Time for which the decoder waited for reads, since the start."""
+        return 0.0 if self._store is None else self._store.seconds
+
+    def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
+        """See `smallchat.model.decoder.Experts`. Raises `EngineError` for a failed read."""
+        held, room = self._held[layer], self._shares[layer]
+        self._uses += len(experts)
+        self._hits += sum(expert in held for expert in experts)
+        if len(experts) <= room:
+            groups = [list(experts)]
+        else:  # those that are here first: they need not be read
+            ordered = sorted(experts, key=lambda expert: expert not in held)
+            groups = [sorted(ordered[at : at + room]) for at in range(0, len(ordered), room)]
+        self.bring(layer, groups[0])
+        return groups
+
+    def bring(self, layer: int, group: Sequence[int]) -> None:
+        """See `smallchat.model.decoder.Experts`. Raises `EngineError` for a failed read."""
         held = self._held[layer]
-        self._uses += 1
-        slot = held.get(expert)
-        if slot is None:
-            slot = self._free[layer].pop() if self._free[layer] else self._evict(layer)
+        for expert in group:
+            if expert in held:
+                held.move_to_end(expert)
+        for expert in group:
+            if expert in held:
+                continue
+            # What was just moved to the end is not the oldest.
+            slot: int = self._free[layer].pop() if self._free[layer] else held.pop(next(iter(held)))
             try:
                 self._read(layer, expert, slot)
             except BaseException:
                 self._free[layer].append(slot)
                 raise
             held[expert] = slot
-        else:
-            self._hits += 1
-            held.move_to_end(expert)
-        return self._wrapped[slot]
+
+    def fetch(self, layer: int, expert: int) -> T:
+        """See `smallchat.model.decoder.Experts`."""
+        return self._wrapped[self._held[layer][expert]]
+
+    def forget(self) -> None:
+        """Hold nothing: the ranks' books may differ after a pass that was given up."""
+        self._free = [list(self._slots_of(layer)) for layer in range(self._layout.layers)]
+        self._held: list[OrderedDict[int, int]] = [OrderedDict() for _ in range(self._layout.layers)]
 
     def look(self, layers: int) -> None:
         """Nothing to look for: what is held is known."""
@@ -84,12 +119,17 @@ class CachedExperts(Generic[T]):
 
     def resident_bytes(self) -> int:
         """Bytes of the slots that hold an expert."""
-        return sum(map(len, self._held)) * self._slots.shape[1]
+        return sum(map(len, self._held)) * self._layout.largest_expert
 
     def close(self) -> None:
         """Give the memory and the file back."""
-        self._store.close()
+        if self._store is not None:
+            self._store.close()
         del self._slots, self._wrapped
+
+    def _slots_of(self, layer: int) -> range:
+        start = sum(self._shares[:layer])
+        return range(start, start + self._shares[layer])
 
     def _parts(self, layer: int, slot: int) -> list[Bytes]:
         """Gate, up and down in a slot of that layer, one behind the other."""
@@ -98,11 +138,6 @@ class CachedExperts(Generic[T]):
         return [self._slots[slot, start:stop] for start, stop in pairwise(borders)]
 
     def _read(self, layer: int, expert: int, slot: int) -> None:
-        for part, into in zip(self._layout.ranges(layer, expert), self._parts(layer, slot), strict=True):
-            self._store.read(part, into)
-
-    def _evict(self, layer: int) -> int:
-        held = self._held[layer]
-        # What this pass still wants goes last; where all of it is wanted, the oldest goes.
-        oldest = next((expert for expert in held if expert not in self._expected), next(iter(held)))
-        return held.pop(oldest)
+        if self._store is not None:
+            for part, into in zip(self._layout.ranges(layer, expert), self._parts(layer, slot), strict=True):
+                self._store.read(part, into)

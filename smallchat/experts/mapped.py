@@ -22,6 +22,10 @@ class MappedExperts(Generic[T]):
 
     hit_rate: float | None = None
     """Unknown: the system does the reading."""
+    read_bytes = 0
+    """Nothing is read by us …"""
+    wait_seconds = 0.0
+    """… nor waited for where we could see it."""
 
     def __init__(self, data: Bytes, layout: ExpertLayout, wrap: Wrap[T]) -> None:
         """`data` is the whole mapped file, uint8 [size]; `wrap` makes of bytes what is fetched."""
@@ -32,8 +36,20 @@ class MappedExperts(Generic[T]):
         self._next_layer = 0
         self._pages = _PageTable(data)
 
-    def expect(self, layer: int, experts: Sequence[int]) -> None:
-        """Nothing to prepare."""
+    @property
+    def room(self) -> int:
+        """See `smallchat.model.decoder.Experts`."""
+        return self._layout.experts
+
+    def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
+        """All at once: the system pages them in as they are touched."""
+        return [list(experts)]
+
+    def bring(self, layer: int, group: Sequence[int]) -> None:
+        """Nothing to do: there is only one group."""
+
+    def forget(self) -> None:
+        """Nothing to forget."""
 
     def fetch(self, layer: int, expert: int) -> T:
         """One expert over the mapped file; valid while that is mapped."""
@@ -42,7 +58,7 @@ class MappedExperts(Generic[T]):
             ranges = self._layout.ranges(layer, expert)
             parts = [self._data[offset : offset + size] for offset, size in ranges]
             fetched = self._fetched[layer, expert] = self._wrap(layer, *parts)
-        self._resident[layer, expert] = True
+            self._resident[layer, expert] = True
         return fetched
 
     def resident(self) -> npt.NDArray[np.bool_]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +22,12 @@ class ExpertStore:
         self._path = path
         self._file = path.open("rb", buffering=0)
         self.bytes_read = 0
+        self.seconds = 0.0
+        """Spent reading."""
 
     def read(self, part: Range, into: Bytes) -> None:
         """Fill `into`, uint8 [part.size], with that range of the file."""
-        view, done = memoryview(into.data), 0
+        view, done, began = memoryview(into.data), 0, time.perf_counter()
         try:
             self._file.seek(part.offset)
             while done < part.size:
@@ -44,6 +47,7 @@ class ExpertStore:
             # The bytes are in a slot now: a second copy in the page cache would count against the budget.
             os.posix_fadvise(self._file.fileno(), part.offset, part.size, os.POSIX_FADV_DONTNEED)
         self.bytes_read += part.size
+        self.seconds += time.perf_counter() - began
 
     def close(self) -> None:
         """Close the file."""

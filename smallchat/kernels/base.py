@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.kernels.quants import TensorType, dequantise
+from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,7 +18,7 @@ Floats = npt.NDArray[np.float32]
 class Matrix:
     """A quantised matrix W of `rows` × `cols`, row by row, wherever its bytes lie (mapped file, cache slot).
 
-    `data` is uint8 [rows, bytes of a row], contiguous.
+    `data` is uint8 [rows, bytes of a row]; the bytes of one row are contiguous, rows may lie apart.
     """
 
     kind: TensorType
@@ -31,13 +31,24 @@ class Matrix:
         """Where `data` lies in memory."""
         return self.data.ctypes.data
 
-    def take(self, ids: npt.NDArray[np.integer]) -> Floats:
-        """The rows `ids` as float32 [len(ids), cols]; only their bytes are read."""
-        return dequantise(self.kind, self.data[ids])
+    @property
+    def stride(self) -> int:
+        """Bytes from one row to the next."""
+        return self.data.strides[0]
 
     def slice(self, start: int, stop: int) -> Matrix:
         """Rows `start` to `stop`, without a copy."""
         return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
+
+    def columns(self, start: int, stop: int) -> Matrix:
+        """Columns `start` to `stop`, without a copy. Both are whole blocks of the type (`block`)."""
+        first, size = row_bytes(self.kind, start), row_bytes(self.kind, stop - start)
+        return Matrix(self.kind, self.rows, stop - start, self.data[:, first : first + size])
+
+    @property
+    def block(self) -> int:
+        """Weights of a block: columns can be cut at its multiples."""
+        return LAYOUTS[self.kind].weights
 
 
 class Kernels(Protocol):
@@ -47,8 +58,14 @@ class Kernels(Protocol):
     def name(self) -> str:
         """What computes, truthfully: "numpy", or "ggml" with the build, as "ggml (avx2)"."""
 
-    def matmul(self, x: Floats, w: Matrix) -> Floats:
-        """x Wᵀ: float32 [n, cols] → float32 [n, rows]."""
+    def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
+        """x Wᵀ: float32 [n, cols] → float32 [n, rows], into `out` where that is given."""
+
+    def floats(self, w: Matrix) -> Floats:
+        """W as float32 [rows, cols], read-only; valid until the next call."""
 
     def matmul_transposed(self, x: Floats, w: Matrix) -> Floats:
-        """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed."""
+        """x W: float32 [n, rows] → float32 [n, cols], for matrices stored transposed.
+
+        Rows that x weighs with zero are not read: ReLU makes many.
+        """

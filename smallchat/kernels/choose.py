@@ -8,7 +8,7 @@ from smallchat.kernels.ggml import GgmlKernels, find_library
 from smallchat.kernels.numpy import NumpyKernels
 
 
-def choose(name: str, threads: int) -> tuple[Kernels, str | None]:
+def choose(name: str) -> tuple[Kernels, str | None]:
     """Kernels for `name` ("auto", "numpy" or "ggml"), and what the user should be told, if anything.
 
     Raises `KernelError` where "ggml" is asked for and does not run; "auto" then takes NumPy and says so.
@@ -18,8 +18,13 @@ def choose(name: str, threads: int) -> tuple[Kernels, str | None]:
     if name not in {"auto", "ggml"}:
         raise KernelError(f"There are no kernels called {name!r}", "Choose auto, numpy or ggml")
     try:
-        return GgmlKernels(find_library(), threads), None
+        return GgmlKernels(find_library()), None
     except KernelError as error:
         if name == "ggml":
             raise
         return NumpyKernels(), f"{error.what}, so NumPy computes, which is several times slower."
+
+
+def again(name: str) -> Kernels:
+    """The kernels of this name once more, in another process of the same engine: tried already."""
+    return NumpyKernels() if name == "numpy" else GgmlKernels(find_library(), probe=False)

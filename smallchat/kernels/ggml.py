@@ -6,83 +6,87 @@ import functools
 import platform
 import subprocess
 import sys
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from smallchat import processor
 from smallchat.errors import KernelError
 from smallchat.kernels import ggml_abi
 from smallchat.kernels.base import Floats, Matrix
 from smallchat.kernels.ggml_abi import address_of
 from smallchat.kernels.numpy import NumpyKernels
-from smallchat.kernels.quants import TensorType
+from smallchat.kernels.quants import LAYOUTS, TensorType
 
 NOT_IN_GGML = frozenset({TensorType.BF16})
 """Types that this ggml does not know; NumPy computes them."""
 
-SHARED_WORK = 4 << 20
-"""From this many weights × tokens on, handing a part to another thread (0.1 ms) saves more than it costs."""
+BLAS_FROM = 18
+"""From this many rows of x on, dequantising once and multiplying in float32 is faster than ggml's product,
+which takes as long for every row as for the first. Measured for Q4_0 (dequantised at 2.3 G weights/s a core,
+multiplied by ggml at 20, by BLAS at 44); the K-quants are not far from it."""
 
 PROBE_SECONDS = 20
 
-_making = threading.Lock()
-
 
 class GgmlKernels(NumpyKernels):
-    """Products by the ggml inside the `ctransformers` wheel.
+    """Products by the ggml inside the `ctransformers` wheel, on the calling thread.
 
-    Each token's activations are rounded to 8 bit in front of quantised weights (that is how ggml
-    multiplies), and every row of x is computed by itself: a token's result does not depend on its chunk.
+    For a few rows of x, ggml multiplies: each row's activations are rounded to 8 bit in front of quantised
+    weights (that is how it computes), every row by itself. For more, ggml dequantises and BLAS multiplies:
+    nothing is rounded then.
     """
 
-    def __init__(self, library: Path, threads: int) -> None:
-        """Raises `KernelError` where the library does not load or compute here."""
+    def __init__(self, library: Path, probe: bool = True) -> None:
+        """Raises `KernelError` where the library does not load or compute here; `probe` tries it in a
+        child."""
         self.name = f"ggml ({library.parent.name})"
-        if not _works(str(library)):
+        if probe and not _works(str(library)):
             raise KernelError(f"ggml does not run on this machine: {library}", "Use --kernels numpy")
-        self._library = ggml_abi.load(str(library))
-        self._threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1, "ggml") if threads > 1 else None
-        self._products: dict[tuple[int, int, int, int], ggml_abi.Product] = {}
+        try:
+            self.context = ggml_abi.Context(ggml_abi.load(str(library)))
+        except (OSError, AttributeError) as error:
+            raise KernelError(f"{library} cannot be used: {error}", "Use --kernels numpy") from None
+        self._products: dict[tuple[TensorType, str], ggml_abi.Product] = {}
+        self._to_float: dict[TensorType, Any] = {}
+        self._scratch = np.empty(0, np.float32)
 
-    def matmul(self, x: Floats, w: Matrix) -> Floats:
+    def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
-        if w.kind in NOT_IN_GGML:
-            return super().matmul(x, w)
+        if len(x) >= BLAS_FROM or w.kind in NOT_IN_GGML or not len(x):
+            return super().matmul(x, w, out)
         x = np.ascontiguousarray(x, np.float32)
-        out = np.empty((len(x), w.rows), np.float32)
-        if self._pool is None or len(x) * w.rows * w.cols < SHARED_WORK or w.rows < self._threads:
-            self._part(x, w, out, 0, 0, w.rows)
-            return out
-        borders = [w.rows * part // self._threads for part in range(self._threads + 1)]
-        others = [
-            self._pool.submit(self._part, x, w, out, lane, *borders[lane : lane + 2])
-            for lane in range(1, self._threads)
-        ]
-        self._part(x, w, out, 0, *borders[:2])
-        for other in others:
-            other.result()
+        if out is None:
+            out = np.empty((len(x), w.rows), np.float32)
+        product = self.product(w.kind)
+        product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), address_of(out), out.strides[0])
         return out
 
-    def _part(self, x: Floats, w: Matrix, out: Floats, lane: int, start: int, stop: int) -> None:
-        """Rows `start` to `stop` of W, by the thread numbered `lane`: each has products of its own."""
-        key = (lane, int(w.kind), stop - start, w.cols)
-        product = self._products.get(key)
+    def product(self, kind: TensorType, use: str = "") -> ggml_abi.Product:
+        """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape
+        costs a microsecond.
+        """
+        product = self._products.get((kind, use))
         if product is None:
-            product = self._products[key] = _product(self._library, *key)
-        if len(x):
-            weights = w.address + start * w.data.shape[1]
-            product(weights, address_of(x), address_of(out) + start * 4, len(x), w.rows * 4)
+            made = ggml_abi.Product(self.context, kind, LAYOUTS[kind].weights)
+            product = self._products[kind, use] = made
+        return product
 
-
-@functools.cache
-def _product(library: ggml_abi.Library, lane: int, kind: int, rows: int, cols: int) -> ggml_abi.Product:
-    """One product a lane, shape and process: tensors made in the library's context are never given back."""
-    with _making:
-        return ggml_abi.Product(library, kind, rows, cols)
+    def floats(self, w: Matrix) -> Floats:
+        """See `Kernels.floats`."""
+        if w.kind in NOT_IN_GGML or w.kind is TensorType.F32:
+            return super().floats(w)
+        to_float = self._to_float.get(w.kind)
+        if to_float is None:
+            to_float = self._to_float[w.kind] = self.context.library.to_float(w.kind)
+        count = w.rows * w.cols
+        if count > len(self._scratch):
+            self._scratch = np.empty(count, np.float32)
+        data = np.ascontiguousarray(w.data)
+        to_float(data.ctypes.data, address_of(self._scratch), count)
+        return self._scratch[:count].reshape(w.rows, w.cols)
 
 
 @functools.cache
@@ -125,25 +129,9 @@ def _suffix() -> str:
 def _builds(system: str, machine: str) -> tuple[str, ...]:
     """Folders worth trying, the fastest first."""
     if machine in {"x86_64", "amd64"}:
-        flags = _processor_flags(system)
+        flags = processor.flags()
         if flags is None:
             return ("avx2", "avx", "basic")
         builds = [("avx2", {"avx2", "fma", "f16c"}), ("avx", {"avx", "f16c"})]
         return (*(name for name, needs in builds if needs <= flags), "basic")
     return ("basic",) if system == "Darwin" else ()
-
-
-def _processor_flags(system: str) -> set[str] | None:
-    """Instruction sets of this processor in Linux's spelling; None where they cannot be had."""
-    try:
-        if system == "Linux":
-            for line in Path("/proc/cpuinfo").read_text().splitlines():
-                if line.startswith("flags"):
-                    return set(line.partition(":")[2].split())
-        if system == "Darwin":
-            names = ("machdep.cpu.features", "machdep.cpu.leaf7_features")
-            text = subprocess.run(["sysctl", "-n", *names], capture_output=True, text=True, timeout=5).stdout
-            return {"avx" if flag == "avx1.0" else flag for flag in text.lower().split()}
-    except (OSError, subprocess.TimeoutExpired):
-        pass
-    return None

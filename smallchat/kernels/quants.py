@@ -76,6 +76,18 @@ def dequantise(kind: TensorType, data: Bytes) -> Floats:
     return _DECODERS[kind](blocks).reshape(len(data), -1)
 
 
+def quantise_q8_0(values: Floats) -> Bytes:
+    """float32 [..., cols] → uint8 [..., row bytes]: blocks of 32 with the scale largest / 127, as ggml makes
+    them."""
+    blocks = values.reshape(*values.shape[:-1], -1, 32)
+    scale = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
+    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
+    out = np.empty((*blocks.shape[:-1], LAYOUTS[TensorType.Q8_0].size), np.uint8)
+    out[..., :2] = scale.astype("<f2").view(np.uint8)
+    out[..., 2:] = np.rint(blocks * inverse).astype(np.int8).view(np.uint8)
+    return out.reshape(*values.shape[:-1], -1)
+
+
 def _half(raw: Bytes) -> Floats:
     """uint8 [n, 2] → float32 [n, 1]."""
     return np.ascontiguousarray(raw).view("<f2").astype(np.float32)

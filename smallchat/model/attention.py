@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from smallchat.kernels import Kernels
 from smallchat.model.kv_cache import LayerCache
 
 Floats = npt.NDArray[np.float32]
 
-SCORES = 4 << 20
-"""Attention scores held at a time: 16 MB."""
+SCORES = 2 << 20
+"""Attention scores held at a time: 8 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,10 @@ class Rotation:
         angles = (positions[:, None] * frequencies)[:, None, :]
         return Rotation(np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32))
 
+    def last(self, count: int) -> Rotation:
+        """Those of the last so many positions."""
+        return Rotation(self.cos[-count:], self.sin[-count:])
+
     def turn(self, heads: Floats) -> Floats:
         """Rotate [n, heads, D]: pairs (i, i + size/2) of the first `size` dimensions; the rest stays."""
         half = self.cos.shape[-1]
@@ -37,46 +44,77 @@ class Rotation:
         return np.concatenate([*parts, heads[..., 2 * half :]], axis=-1)
 
 
-def attend(q: Floats, k: Floats, v: Floats, start: int, cache: LayerCache) -> Floats:
-    """softmax(q kᵀ / √D) v for tokens at positions `start`…; their keys and values go into `cache`.
+class Group(NamedTuple):
+    """Query heads `start` to `stop` read the KV head `kv`; all three counted within a rank's share."""
 
-    `q` is [n, H, D], `k` and `v` [n, KV, D]; query head h reads KV head h // (H / KV). Token i sees j where
-    j ≤ i, and i − j < window in a sliding-window layer. Returns [n, H·D].
+    kv: int
+    start: int
+    stop: int
+
+
+def attend(
+    q: Floats,
+    k: Floats,
+    v: Floats,
+    start: int,
+    cache: LayerCache,
+    groups: Sequence[Group],
+    kernels: Kernels,
+    out: Floats,
+) -> None:
+    """softmax(q kᵀ / √D) v for the last m of n tokens at positions `start`…; keys and values go into `cache`.
+
+    `q` is [m, H, D], `k` and `v` [n, KV, D]; `groups` says which query heads read which KV head. Token i sees
+    j where j ≤ i, and i − j < window in a sliding-window layer. The result goes into `out`, [m, H, D].
     """
-    n, heads, size = q.shape
-    keys, values, first = cache.extend(start, k, v)  # [KV, t, D]
-    kv_heads, t = keys.shape[:2]
-    group = heads // kv_heads
+    m, _, size = q.shape
+    n = len(k)
+    seen = cache.extend(start, k, v)
+    start += n - m
     q = q * np.float32(1 / np.sqrt(size))
-    # [KV, n, group, D]: a head's queries side by side
-    q = q.reshape(n, kv_heads, group, size).transpose(1, 0, 2, 3)
-    if n == 1:
-        first_seen = 0 if cache.window is None or t < cache.window else t - cache.window
-        scores = np.matmul(q[:, 0], keys[:, first_seen:].transpose(0, 2, 1))  # [KV, group, t]
-        _softmax(scores)
-        mixed: Floats = np.matmul(scores, values[:, first_seen:])
-        return mixed.reshape(1, heads * size)
-
-    out = np.empty((n, kv_heads, group, size), np.float32)
-    step = max(1, SCORES // (group * t))
-    for block in range(0, n, step):
-        positions = np.arange(start + block, start + min(block + step, n))
-        distance = positions[:, None] - np.arange(first, first + t)  # [rows, t]
-        hidden = distance < 0
-        if cache.window is not None:
-            hidden |= distance >= cache.window
-        rows = len(positions)
-        for head in range(kv_heads):
-            queries = q[head, block : block + rows].reshape(rows * group, size)
-            scores = (queries @ keys[head].T).reshape(rows, group, t)
-            scores[np.broadcast_to(hidden[:, None, :], scores.shape)] = -np.inf
-            _softmax(scores)
-            mixed = scores.reshape(rows * group, t) @ values[head]
-            out[block : block + rows, head] = mixed.reshape(rows, group, size)
-    return out.reshape(n, heads * size)
+    for group in groups:
+        keys, values = seen.keys[group.kv], seen.values[group.kv]
+        width = group.stop - group.start
+        step = max(1, min(256, SCORES // (width * keys.rows)))
+        for block in range(0, m, step):
+            stop = min(block + step, m)
+            positions = np.arange(start + block, start + stop)
+            # Keys that no token of this block sees are not multiplied.
+            low, high = 0, keys.rows
+            if n > 1:
+                high = start + stop - seen.first
+                low = 0 if cache.window is None else max(0, start + block + 1 - cache.window - seen.first)
+            queries = q[block:stop, group.start : group.stop].reshape(-1, size)
+            scores = kernels.matmul(queries, keys.slice(low, high)).reshape(stop - block, width, -1)
+            if n > 1:
+                _hide(scores, positions, seen.first + low, cache.window)
+            softmax(scores)
+            weights = scores.reshape(-1, high - low)
+            if cache.transposed:
+                mixed = kernels.matmul(weights, values.columns(low, high))
+            else:
+                mixed = kernels.matmul_transposed(weights, values.slice(low, high))
+            out[block:stop, group.start : group.stop] = mixed.reshape(stop - block, width, size)
 
 
-def _softmax(scores: Floats) -> None:
+def _hide(scores: Floats, positions: npt.NDArray[np.int64], first: int, window: int | None) -> None:
+    """Minus infinity where a token does not look: `scores` is [n, heads, t], its first key at position
+    `first`.
+
+    Only the edges are touched: what every token of the block sees stays as it is.
+    """
+    t = scores.shape[-1]
+    newest = int(positions[0]) - first + 1
+    if newest < t:
+        hidden = np.arange(first + newest, first + t) > positions[:, None]
+        np.copyto(scores[:, :, newest:], -np.inf, where=hidden[:, None, :])
+    oldest = 0 if window is None else int(positions[-1]) - window + 1 - first
+    if oldest > 0 and window is not None:
+        hidden = positions[:, None] - np.arange(first, first + oldest) >= window
+        np.copyto(scores[:, :, :oldest], -np.inf, where=hidden[:, None, :])
+
+
+def softmax(scores: Floats) -> None:
     """In place, over the last axis."""
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)

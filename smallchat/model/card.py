@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from smallchat.model.config import ModelConfig
 from smallchat.model.gguf import GgufFile
 
-_KNOWN = {
+KNOWN = {
     # layers, hidden, experts: a file's own name may say anything
     (32, 1536, 32): "SmallThinker 4B-A0.6B",
     (52, 2560, 64): "SmallThinker 21B-A3B",
 }
 _NAME_LENGTH = 60
+
+MADE_UP = "smallchat.made_up"
+"""Metadata key of files with made-up weights, which `model/synthetic.py` writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,8 @@ class ModelCard:
     """All weights."""
     active_parameters: int
     """Weights that one token uses, without embedding and head: the "A" of the models' names."""
+    made_up: bool = False
+    """Whether the weights are made up: for speed, never for quality."""
 
 
 def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
@@ -38,5 +43,6 @@ def read_card(gguf: GgufFile, config: ModelConfig) -> ModelCard:
     own = str(gguf.metadata.get("general.name") or gguf.path.stem)
     # The name goes to the screen, and the file is not trusted.
     printable = re.sub(r"[^\w .:+()-]", "", own)[:_NAME_LENGTH].strip() or "a SmallThinker"
-    name = _KNOWN.get((config.layers, config.hidden, config.experts), printable)
-    return ModelCard(name, total, active)
+    name = KNOWN.get((config.layers, config.hidden, config.experts), printable)
+    made_up = MADE_UP in gguf.metadata
+    return ModelCard(f"{name}, made-up weights" if made_up else name, total, active, made_up)

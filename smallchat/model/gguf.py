@@ -12,6 +12,7 @@ import gc
 import math
 import mmap
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,12 +62,18 @@ class TensorInfo:
 class GgufFile:
     """An open GGUF: `metadata`, `tensors`, and their bytes as views of the mapped file."""
 
-    def __init__(self, path: Path | str) -> None:
-        """Raises `ModelError` for anything that is not a sound GGUF of version 2 or 3."""
+    def __init__(self, path: Path | str, skip: tuple[str, ...] = ()) -> None:
+        """Raises `ModelError` for anything that is not a sound GGUF of version 2 or 3.
+
+        Metadata whose key begins with one of `skip` is passed over.
+        """
         self.path = Path(path)
         self._map = _map_file(self.path)
         try:
-            self.metadata, self.tensors = _Parser(self.path, self._map).parse()
+            parser = _Parser(self.path, self._map, skip)
+            self.metadata, self.tensors = parser.parse()
+            self.spans = parser.spans
+            """Where each metadata entry lies, key and value: (first byte, byte after its last)."""
         except BaseException:
             self.close()
             raise
@@ -79,6 +86,11 @@ class GgufFile:
     def bytes_of(self, tensor: TensorInfo) -> npt.NDArray[np.uint8]:
         """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
+
+    def entry(self, key: str) -> bytes:
+        """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""
+        start, stop = self.spans[key]
+        return self._map[start:stop]
 
     def forget(self, prefix: str) -> None:
         """Drop metadata that is no longer wanted: the real vocabulary takes tens of megabytes."""
@@ -97,6 +109,18 @@ class GgufFile:
             gc.collect()
             with contextlib.suppress(BufferError):  # a view lives on: it keeps the mapping until it goes
                 self._map.close()
+
+
+def peek(path: Path) -> dict[str, Any]:
+    """The metadata in front of the vocabulary: what kind of model a file is, in a millisecond.
+
+    Raises `ModelError` for anything that is not a GGUF.
+    """
+    data = _map_file(path)
+    try:
+        return _Parser(path, data, ()).head()
+    finally:
+        data.close()
 
 
 def _map_file(path: Path) -> mmap.mmap:
@@ -120,20 +144,33 @@ def _map_file(path: Path) -> mmap.mmap:
 class _Parser:
     """One walk over the header. `at` is the position; nothing before it is read twice."""
 
-    def __init__(self, path: Path, data: mmap.mmap) -> None:
-        self.path, self.data, self.at = path, data, 0
+    def __init__(self, path: Path, data: mmap.mmap, skip: tuple[str, ...]) -> None:
+        self.path, self.data, self.skip, self.at = path, data, skip, 0
+        self.spans: dict[str, tuple[int, int]] = {}
 
     def parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+        with self.told():
+            return self._parse()
+
+    def head(self) -> dict[str, Any]:
+        with self.told():
+            _, count = self.counts()
+            return self.entries(count, stop="tokenizer.")
+
+    @contextlib.contextmanager
+    def told(self) -> Iterator[None]:
+        """What goes wrong while reading, as an error for the user."""
         if self.data[:4] != b"GGUF":
             raise ModelError(f"{self.path} is not a GGUF file", "Give the path of a SmallThinker .gguf file")
         try:
-            return self._parse()
+            yield
         except struct.error:
             raise self.damaged("it ends in the middle of its header") from None
         except UnicodeDecodeError:
             raise self.damaged("a name in it is not text") from None
 
-    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    def counts(self) -> tuple[int, int]:
+        """How many tensors and metadata entries there are."""
         self.at = 4
         version = self.u32()
         if version not in (2, 3):
@@ -145,13 +182,28 @@ class _Parser:
         for what, count in (("tensors", tensor_count), ("metadata entries", entry_count)):
             if count > MAX_ENTRIES:
                 raise self.damaged(f"it claims {count} {what}")
+        return tensor_count, entry_count
 
+    def entries(self, count: int, stop: str | None = None) -> dict[str, Any]:
+        """So many metadata entries, or those in front of the first whose key begins with `stop`."""
         metadata: dict[str, Any] = {}
-        for _ in range(entry_count):
+        for _ in range(count):
+            start = self.at
             key = self.string()
+            if stop is not None and key.startswith(stop):
+                break
             if key in metadata:
                 raise self.damaged(f"{key!r} stands in it twice")
-            metadata[key] = self.value(self.u32())
+            if key.startswith(self.skip):
+                self.pass_over(self.u32())
+            else:
+                metadata[key] = self.value(self.u32())
+            self.spans[key] = start, self.at
+        return metadata
+
+    def _parse(self) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+        tensor_count, entry_count = self.counts()
+        metadata = self.entries(entry_count)
 
         alignment = metadata.get("general.alignment", 32)
         if not isinstance(alignment, int) or not 1 <= alignment <= 1 << 20 or alignment & (alignment - 1):
@@ -196,16 +248,35 @@ class _Parser:
             return self.array(self.u32(), self.u64())
         return self.scalar(kind)
 
-    def array(self, kind: int, count: int) -> list[Any]:
+    def pass_over(self, kind: int) -> None:
+        """Go behind a value without making it."""
+        count = 1
+        if kind == _ARRAY:
+            kind, count = self.u32(), self.u64()
+            self.check_count(kind, count)
+        if kind != _STRING:
+            self.at += count * struct.calcsize(self.format(kind))
+            return
+        at, data, read = self.at, self.data, _U64.unpack_from
+        for _ in range(count):
+            at += 8 + read(data, at)[0]
+        self.at = at
+
+    def check_count(self, kind: int, count: int) -> None:
         smallest = 8 if kind == _STRING else struct.calcsize(self.format(kind))
         if count > MAX_ARRAY or count * smallest > len(self.data) - self.at:
             raise self.damaged(f"it claims a list of {count} elements")
+
+    def array(self, kind: int, count: int) -> list[Any]:
+        self.check_count(kind, count)
         if kind == _STRING:
             read = self.string
             return [read() for _ in range(count)]
         layout = self.format(kind)
-        values = np.frombuffer(self.data[self.at : self.at + count * smallest], layout.replace("<?", "?"))
-        self.at += count * smallest
+        values = np.frombuffer(
+            self.data[self.at : self.at + count * struct.calcsize(layout)], layout.replace("<?", "?")
+        )
+        self.at += count * struct.calcsize(layout)
         listed: list[Any] = values.tolist()
         return listed
 

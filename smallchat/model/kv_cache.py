@@ -1,95 +1,175 @@
 """Keys and values of the tokens so far: a ring of the window's size in sliding-window layers, else all.
 
-float32, laid out [KV heads, capacity, head size] so that one head's keys lie side by side.
+Stored in one of three types (`KVType`). Keys lie token by token, so that scores are products with a matrix of
+rows [t, D]; values of the float types lie dimension by dimension [D, t], so that mixing them is such a
+product too. 8-bit values lie token by token, because a block of them shares one scale.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import mmap
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from smallchat.kernels import Matrix
+from smallchat.kernels.quants import TensorType, quantise_q8_0, row_bytes
+from smallchat.settings import KVType
+
 Floats = npt.NDArray[np.float32]
-FLOAT_BYTES = 4
+Bytes = npt.NDArray[np.uint8]
+STEP = 32
+"""The rows of values that lie dimension by dimension are a multiple of this long."""
+STORED: dict[KVType, TensorType] = {"f32": TensorType.F32, "f16": TensorType.F16, "q8": TensorType.Q8_0}
+"""f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each 32 numbers."""
 
 
-def _lazy_memory(count: int) -> Floats:
-    """float32 [count], zeros that take memory only as they are written.
+def _lazy_memory(size: int) -> Bytes:
+    """uint8 [size], zeros that take memory only as they are written.
 
     NumPy asks for huge pages, which would take 2 MB for the first token of every head.
     """
-    if not hasattr(mmap, "MAP_ANONYMOUS"):
-        return np.zeros(count, np.float32)
-    memory = mmap.mmap(-1, count * FLOAT_BYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if not hasattr(mmap, "MAP_ANONYMOUS") or not size:
+        return np.zeros(size, np.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_NOHUGEPAGE"):
         with contextlib.suppress(OSError):  # a system without huge pages
             memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, np.float32)
+    return np.frombuffer(memory, np.uint8)
+
+
+def _slots(tokens: int) -> int:
+    return -(-tokens // STEP) * STEP
+
+
+class Seen(NamedTuple):
+    """What some tokens look at, head by head."""
+
+    keys: list[Matrix]
+    """Each [t, D]."""
+    values: list[Matrix]
+    """Each [D, t], or [t, D] where `LayerCache.transposed` is False."""
+    first: int
+    """Position of the first: entry j is at position first + j, except for one token and a full ring, whose
+    order does not matter."""
 
 
 class LayerCache:
-    """One layer. `keep` and `gather` are called in turn for each forward pass."""
+    """One layer: `extend` is called once for each forward pass."""
 
-    def __init__(self, memory: Floats, window: int | None) -> None:
-        """`memory` is float32 [2, KV heads, capacity, head size]: keys and values."""
-        self.window = window
-        self.capacity = int(memory.shape[2])
-        self._keys, self._values = memory
+    def __init__(
+        self, memory: Bytes, window: int | None, capacity: int, kv_heads: int, size: int, kind: TensorType
+    ) -> None:
+        """`memory` is uint8 and holds `capacity` tokens, rounded up to `STEP`; `size` is that of a head."""
+        self.window, self.capacity, self.kind = window, capacity, kind
+        self.transposed = kind is not TensorType.Q8_0
+        self._size, self._row = size, row_bytes(kind, size)
+        keys, values = memory.reshape(2, -1)
+        slots = _slots(capacity)
+        self.keys: Bytes = keys.reshape(kv_heads, slots, self._row)
+        if self.transposed:
+            self.values: Bytes = values.reshape(kv_heads, size, slots * self._real().itemsize)
+        else:
+            self.values = values.reshape(kv_heads, slots, self._row)
 
-    def extend(self, start: int, k: Floats, v: Floats) -> tuple[Floats, Floats, int]:
-        """Add keys and values at positions `start`… and give all that those tokens may look at.
-
-        `k` and `v` are [n, KV, D]. Returns keys and values [KV, t, D] and the position of the first: entry j
-        is at position first + j, except for one token and a full ring, whose order does not matter.
-        """
+    def extend(self, start: int, k: Floats, v: Floats) -> Seen:
+        """Add keys and values [n, KV, D] at positions `start`…; what those tokens may look at."""
         n = len(k)
-        k, v = k.transpose(1, 0, 2), v.transpose(1, 0, 2)
         end = start + n
-        if end <= self.capacity:  # not wrapped: positions are indices
-            self._keys[:, start:end], self._values[:, start:end] = k, v
-            return self._keys[:, :end], self._values[:, :end], 0
-        if n == 1:
-            slot = start % self.capacity
-            self._keys[:, slot], self._values[:, slot] = k[:, 0], v[:, 0]
-            return self._keys, self._values, end - self.capacity
+        if end <= self.capacity or n == 1:  # not wrapped, or nothing that this one looks at is lost
+            self.put(start % self.capacity, k, v)
+            return self.seen(min(end, self.capacity), max(0, end - self.capacity))
         # The chunk would overwrite what its own first tokens still look at: take a copy in order first.
         first = max(0, start - self.capacity + 1)
         old = np.arange(first, start) % self.capacity
-        keys = np.concatenate([self._keys[:, old], k], axis=1)
-        values = np.concatenate([self._values[:, old], v], axis=1)
+        new_keys, new_values = self._encode(k, v)
+        keys = np.concatenate([self.keys[:, old], new_keys], axis=1)
+        if self.transposed:
+            numbers = self._numbers(self.values)
+            values = np.concatenate([numbers[:, :, old], self._numbers(new_values)], axis=2).view(np.uint8)
+        else:
+            values = np.concatenate([self.values[:, old], new_values], axis=1)
         last = np.arange(max(start, end - self.capacity), end)
-        self._keys[:, last % self.capacity] = k[:, last - start]
-        self._values[:, last % self.capacity] = v[:, last - start]
-        return keys, values, first
+        self.keys[:, last % self.capacity] = new_keys[:, last - start]
+        if self.transposed:
+            numbers[:, :, last % self.capacity] = self._numbers(new_values)[:, :, last - start]
+        else:
+            self.values[:, last % self.capacity] = new_values[:, last - start]
+        return self._seen(keys, values, end - first, first)
+
+    def put(self, slot: int, k: Floats, v: Floats) -> None:
+        """Write [n, KV, D] each at `slot`…, which does not reach past the end."""
+        keys, values = self._encode(k, v)
+        self.keys[:, slot : slot + len(k)] = keys
+        if self.transposed:
+            self._numbers(self.values)[:, :, slot : slot + len(v)] = self._numbers(values)
+        else:
+            self.values[:, slot : slot + len(v)] = values
+
+    def seen(self, count: int, first: int = 0) -> Seen:
+        """The first `count` slots; `first` is the position of the oldest."""
+        return self._seen(self.keys, self.values, count, first)
+
+    def _encode(self, k: Floats, v: Floats) -> tuple[Bytes, Bytes]:
+        """Keys [KV, n, row bytes] and values [KV, D, n · number bytes] (or as keys) as they are stored."""
+        k = k.transpose(1, 0, 2)
+        if not self.transposed:
+            return quantise_q8_0(k), quantise_q8_0(v.transpose(1, 0, 2))
+        real = self._real()
+        keys = np.ascontiguousarray(k, real).view(np.uint8)
+        return keys, np.ascontiguousarray(v.transpose(1, 2, 0), real).view(np.uint8)
+
+    def _seen(self, keys: Bytes, values: Bytes, count: int, first: int) -> Seen:
+        size, kind = self._size, self.kind
+        rows = [Matrix(kind, count, size, head[:count]) for head in keys]
+        if not self.transposed:
+            return Seen(rows, [Matrix(kind, count, size, head[:count]) for head in values], first)
+        width = count * self._real().itemsize
+        return Seen(rows, [Matrix(kind, size, count, head[:, :width]) for head in values], first)
+
+    def _numbers(self, data: Bytes) -> npt.NDArray[np.floating]:
+        return data.view(self._real())
+
+    def _real(self) -> np.dtype[np.floating]:
+        return np.dtype(np.float32 if self.kind is TensorType.F32 else np.float16)
 
 
 class KVCache:
     """All layers, and how many tokens they hold."""
 
-    def __init__(self, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int) -> None:
+    def __init__(
+        self, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType = "f32"
+    ) -> None:
         """`windows` has one entry a layer: tokens, or None for global attention."""
         self.context = context
         self.length = 0
         self._highest = 0  # one past the last position ever written since `clear`
-        self._token_bytes = 2 * kv_heads * head_size * FLOAT_BYTES
-        memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size) // FLOAT_BYTES)
+        self._token_bytes = self.token_bytes(kv_heads, head_size, kind)
+        memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size, kind))
         self.layers: list[LayerCache] = []
         at = 0
         for window in windows:
-            shape = (2, kv_heads, min(context, window or context), head_size)
-            size = math.prod(shape)
-            self.layers.append(LayerCache(memory[at : at + size].reshape(shape), window))
+            capacity = min(context, window or context)
+            size = _slots(capacity) * self._token_bytes
+            layer = LayerCache(memory[at : at + size], window, capacity, kv_heads, head_size, STORED[kind])
+            self.layers.append(layer)
             at += size
 
     @staticmethod
-    def bytes_for(windows: Sequence[int | None], context: int, kv_heads: int, head_size: int) -> int:
-        """Bytes of a full cache."""
-        tokens = sum(min(context, window or context) for window in windows)
-        return tokens * 2 * kv_heads * head_size * FLOAT_BYTES
+    def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
+        """Bytes of one token in one layer."""
+        return 2 * kv_heads * row_bytes(STORED[kind], head_size)
+
+    @classmethod
+    def bytes_for(
+        cls, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType
+    ) -> int:
+        """Bytes of a full cache. Raises `ValueError` where a head is no whole number of blocks."""
+        tokens = sum(_slots(min(context, window or context)) for window in windows)
+        return tokens * cls.token_bytes(kv_heads, head_size, kind)
 
     @property
     def used_bytes(self) -> int:

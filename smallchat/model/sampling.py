@@ -14,8 +14,13 @@ import numpy.typing as npt
 from smallchat.errors import EngineError
 from smallchat.settings import Sampling
 
+Floats = npt.NDArray[np.float32]
+Ids = npt.NDArray[np.int64]
+
 PENALTY_WINDOW = 64
 """The repetition penalty looks at this many of the latest tokens."""
+BLOCK = 64
+"""Logits whose maximum is looked at first; see `_above`."""
 
 
 class Sampler:
@@ -24,37 +29,27 @@ class Sampler:
     def __init__(self, sampling: Sampling, banned: npt.NDArray[np.bool_]) -> None:
         """`banned` is bool [vocabulary]: ids that are never drawn (fillers). No seed: one is made up."""
         self.sampling = sampling.seeded()
+        allowed = np.flatnonzero(~banned)
+        # Fillers stand at the end of every known vocabulary: to look no further costs nothing.
+        self._end = int(allowed[-1]) + 1 if len(allowed) else 0
         self._banned = banned
+        self._holes: Ids = np.flatnonzero(banned[: self._end])
+        self._scratch: Floats = np.empty(self._end, np.float32)
         self._random = np.random.default_rng(self.sampling.seed)
 
-    def choose(self, logits: npt.NDArray[np.float32], recent: Sequence[int]) -> int:
+    def choose(self, logits: Floats, recent: Sequence[int]) -> int:
         """The next token id.
 
         `logits` is float32 [vocabulary] and is not changed; `recent` are the token ids so far, the latest
         last. Raises `EngineError` where the model gives no usable number.
         """
         settings = self.sampling
-        scores = logits.astype(np.float64)
-        scores[self._banned] = -np.inf
-        top = scores.max(initial=-np.inf)
-        if not np.isfinite(top):
-            raise EngineError(
-                "The model's output is not a number", "Its file is probably damaged: fetch or copy it again"
-            )
-        if settings.repeat_penalty != 1.0 and recent:
-            seen = np.unique(np.asarray(recent[-PENALTY_WINDOW:], np.int64))
-            scores[seen] = np.where(
-                scores[seen] > 0,
-                scores[seen] / settings.repeat_penalty,
-                scores[seen] * settings.repeat_penalty,
-            )
+        ids, scores = self._best(logits, recent, 1 if settings.temperature == 0.0 else settings.top_k)
         if settings.temperature == 0.0:
-            return int(scores.argmax())
-
-        ids = self._largest(scores, settings.top_k)
+            return int(ids[0])
         # A temperature next to zero makes minus infinity of all but the best.
         with np.errstate(over="ignore"):
-            probabilities = np.exp((scores[ids] - scores[ids[0]]) / settings.temperature)
+            probabilities = np.exp((scores - scores[0]) / settings.temperature)
         probabilities /= probabilities.sum()
         keep = len(ids)
         if settings.top_p < 1.0:
@@ -67,14 +62,55 @@ class Sampler:
         draw = self._random.random() * cumulative[-1]
         return int(ids[min(int(np.searchsorted(cumulative, draw, side="right")), keep - 1)])
 
-    @staticmethod
-    def _largest(scores: npt.NDArray[np.float64], count: int) -> npt.NDArray[np.int64]:
-        """Ids of the `count` largest scores (0: all), best first; equal scores in order of their id."""
-        if 0 < count < len(scores):
-            border = np.partition(scores, -count)[-count]
-            candidates = np.flatnonzero(scores >= border)
-        else:
-            candidates = np.flatnonzero(scores > -np.inf)
-        order = np.argsort(-scores[candidates], kind="stable")
-        ids = candidates[order]
-        return ids[:count] if count > 0 else ids
+    def _best(self, logits: Floats, recent: Sequence[int], count: int) -> tuple[Ids, npt.NDArray[np.float64]]:
+        """The `count` largest (0: all) after the penalty: their ids and scores, best first.
+
+        Equal scores come in order of their id; impossible tokens (minus infinity) not at all.
+        """
+        seen = self._penalised(recent)
+        rest = logits[: self._end]
+        if len(seen) or len(self._holes):
+            np.copyto(self._scratch, rest)
+            rest = self._scratch
+            # What is penalised is compared in float64, below.
+            rest[self._holes] = rest[seen] = -np.inf
+        ids, top = _above(rest, count)
+        said = logits[seen]
+        if not np.isfinite(np.append(said, top).max()):
+            raise EngineError(
+                "The model's output is not a number", "Its file is probably damaged: fetch or copy it again"
+            )
+        seen = seen[said > -np.inf]
+        ids = np.insert(ids, np.searchsorted(ids, seen), seen)
+        scores = logits[ids].astype(np.float64)
+        at, penalty = np.searchsorted(ids, seen), self.sampling.repeat_penalty
+        scores[at] = np.where(scores[at] > 0, scores[at] / penalty, scores[at] * penalty)
+        order = np.argsort(-scores, kind="stable")
+        if count > 0:
+            order = order[:count]
+        return ids[order], scores[order]
+
+    def _penalised(self, recent: Sequence[int]) -> Ids:
+        """Ids that the penalty changes, each once, in their order."""
+        if self.sampling.repeat_penalty == 1.0:
+            return np.empty(0, np.int64)
+        seen = np.unique(np.asarray(recent[-PENALTY_WINDOW:], np.int64))
+        return seen[~self._banned[seen]]
+
+
+def _above(scores: Floats, count: int) -> tuple[Ids, float]:
+    """Ids, in order, among which the `count` largest of `scores` are (0: all possible ones); and the largest.
+
+    The scores are cut into blocks. `count` blocks have a maximum at or above the `count`-th largest maximum,
+    so no smaller score is among the largest: two passes over float32, and no copy.
+    """
+    whole = len(scores) // BLOCK
+    # One score of each block stands in each row: so the maxima are taken along whole rows.
+    maxima = np.append(scores[: whole * BLOCK].reshape(BLOCK, whole).max(axis=0), scores[whole * BLOCK :])
+    top = float(maxima.max(initial=-np.inf))  # NaN where any is
+    border = np.finfo(np.float32).min
+    if 0 < count <= len(maxima):
+        border = max(border, np.partition(maxima, -count)[-count])
+    elif 0 < count < len(scores):
+        border = max(border, np.partition(scores, -count)[-count])
+    return np.flatnonzero(scores >= border), top

@@ -99,7 +99,7 @@ class Tokenizer:
         token = self._tokens[token_id]
         if not self._is_text[token_id]:
             return token.encode("utf-8")
-        return b"".join(_BYTE_OF.get(character) or character.encode("utf-8") for character in token)
+        return b"".join(BYTE_OF.get(character) or character.encode("utf-8") for character in token)
 
     def stream(self) -> TextStream:
         """A decoder for one answer, token by token."""
@@ -116,7 +116,7 @@ class Tokenizer:
 
     def _build(self, merges: Sequence[str]) -> tokenizers.Tokenizer:
         vocabulary = {token: i for i, token in enumerate(self._tokens) if self._is_text[i]}
-        missing = [character for character in _BYTE_OF if character not in vocabulary]
+        missing = [character for character in BYTE_OF if character not in vocabulary]
         if missing:
             raise self._wrong(f"its vocabulary has no token for {len(missing)} of the 256 bytes")
         pairs = []
@@ -181,4 +181,5 @@ def _byte_alphabet() -> dict[str, bytes]:
     return alphabet | {chr(256 + index): bytes([byte]) for index, byte in enumerate(others)}
 
 
-_BYTE_OF = _byte_alphabet()
+BYTE_OF = _byte_alphabet()
+"""The byte of each letter, in the order of the printable ones first."""

@@ -6,6 +6,7 @@ transposed, [E, ff, d]: the shape tells.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,12 +15,15 @@ import numpy.typing as npt
 
 from smallchat.errors import ModelError
 from smallchat.kernels import Matrix
-from smallchat.kernels.quants import TensorType, dequantise, row_bytes
+from smallchat.kernels.quants import LAYOUTS, TensorType, dequantise, row_bytes
 from smallchat.model.config import ModelConfig
 from smallchat.model.gguf import DAMAGED, GgufFile, TensorInfo
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+
+
+PREDICTOR = "lm_head_profiler.weight"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +38,11 @@ class ExpertTensor:
     def stride(self) -> int:
         """Bytes of one expert's matrix."""
         return self.rows * row_bytes(self.info.kind, self.cols)
+
+    @property
+    def block(self) -> int:
+        """Weights of a block of the type."""
+        return LAYOUTS[self.info.kind].weights
 
     def matrix(self, data: Bytes) -> Matrix:
         """One expert's matrix over its bytes, uint8 [stride]."""
@@ -77,6 +86,8 @@ class Weights:
     layers: tuple[LayerWeights, ...]
     output_norm: Floats  # [d]
     head: Matrix  # [V, d]; the embedding itself where the file ties them
+    predictor: tuple[Matrix, Matrix] | None
+    """W1 [h, d] and W2 [V, h] of PowerInfer's LM head predictor, where the file has one."""
     dense_bytes: int
     """Bytes of what every token reads: all but the experts, and the embedding unless it is the head."""
     expert_bytes: int
@@ -114,9 +125,27 @@ class _Reader:
             layers=layers,
             output_norm=self.floats("output_norm.weight", d),
             head=head,
+            predictor=self.predictor(),
             dense_bytes=dense,
             expert_bytes=experts,
             quantisation=layers[-1].gate.info.kind.name,
+        )
+
+    def predictor(self) -> tuple[Matrix, Matrix] | None:
+        """`lm_head_profiler.weight`: W1 and W2 one behind the other, in one dimension."""
+        info = self.gguf.tensors.get(PREDICTOR)
+        if info is None:
+            return None
+        d, vocabulary = self.config.hidden, self.config.vocabulary
+        inner, rest = divmod(math.prod(info.shape), d + vocabulary)
+        block = LAYOUTS[info.kind].weights
+        if rest or not inner or inner % block or d % block:
+            what = f"{self.gguf.path}: the tensor {PREDICTOR!r} is {info.shape}, no h · ({d} + {vocabulary})"
+            raise ModelError(what, DAMAGED)
+        data, border = self.gguf.bytes_of(info), inner * row_bytes(info.kind, d)
+        return (
+            Matrix(info.kind, inner, d, data[:border].reshape(inner, -1)),
+            Matrix(info.kind, vocabulary, inner, data[border:].reshape(vocabulary, -1)),
         )
 
     def check_all(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual.app import App
 
@@ -13,8 +15,12 @@ from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import faults
 from smallchat.tui.screens.chat import ChatScreen
+from smallchat.tui.screens.fetch import QUIT, FetchScreen
 from smallchat.tui.screens.problem import storage_problem
 from smallchat.tui.themes import THEMES
+
+if TYPE_CHECKING:
+    from smallchat.hub.known import Reference
 
 
 class SmallchatApp(faults.Guarded, App[None]):
@@ -24,8 +30,17 @@ class SmallchatApp(faults.Guarded, App[None]):
     CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "transcript", "panel", "dialogs")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store_path: Path) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        load: LoadOptions,
+        client: EngineClient,
+        store_path: Path,
+        wanted: tuple[str, Reference] | None = None,
+    ) -> None:
+        """`wanted`: a model to be fetched first, by name and what that means; `load` is for going without."""
         super().__init__()
+        self._wanted = wanted
         self.faults: list[str] = []
         """Faults of our own that were told in this run."""
         self._settings = settings
@@ -70,6 +85,20 @@ class SmallchatApp(faults.Guarded, App[None]):
 
     def _begin(self, store: Store) -> None:
         self._store = store
+        if self._wanted is not None:
+            self.push_screen(FetchScreen(*self._wanted), self._fetched)
+        else:
+            self._chat(store)
+
+    def _fetched(self, way: Path | str | None) -> None:
+        if way == QUIT or self._store is None:
+            self.exit(return_code=int(ExitCode.MODEL))
+            return
+        if isinstance(way, Path):
+            self._load = replace(self._load, path=way, demo=False)
+        self._chat(self._store)
+
+    def _chat(self, store: Store) -> None:
         self.push_screen(ChatScreen(self._settings, self._load, self._client, store))
 
     def _handle_exception(self, error: Exception) -> None:
@@ -79,8 +108,17 @@ class SmallchatApp(faults.Guarded, App[None]):
         self.exit(return_code=int(ExitCode.UNEXPECTED), message=faults.one_line(error))
 
 
-def run(settings: Settings, load: LoadOptions) -> int:
-    """Run the app on a real worker until the user quits; returns the exit code."""
-    app = SmallchatApp(settings, load, WorkerClient(), paths.conversations())
+def _client(settings: Settings) -> EngineClient:
+    """The decoder's process, or the server that was asked for."""
+    if settings.endpoint is None:
+        return WorkerClient()
+    from smallchat.engine.endpoint import EndpointClient
+
+    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)
+
+
+def run(settings: Settings, load: LoadOptions, wanted: tuple[str, Reference] | None = None) -> int:
+    """Run the app on a real worker or server until the user quits; returns the exit code."""
+    app = SmallchatApp(settings, load, _client(settings), paths.conversations(), wanted)
     app.run()
     return app.return_code or int(ExitCode.OK)

@@ -240,7 +240,7 @@ class Dialogue:
         self.wanted = False
         # The same seed would only give the same answer again.
         sampling = replace(self.sampling, seed=None) if fresh_seed else self.sampling
-        model = f"{self.ready.name} {self.ready.quantisation}"
+        model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
         answer = self.session.begin_answer(model, asdict(sampling))
         self.answer, self.progress, self._seconds = answer, None, 0.0
         if self._warm_request:

@@ -111,7 +111,17 @@ def test_bench_measures_what_it_says() -> None:
     assert facts["decode_ms_p95"] >= facts["decode_ms_p50"] > 0
     assert facts["prefill_tokens_per_s"] > 0
     assert facts["peak_memory_bytes"] > 10 << 20
+    # The file is mapped: the system reads it, and nothing is known of hits.
+    assert (facts["read_bytes_per_token"], facts["wait_ms_per_token"]) == (0, 0)
+    assert (facts["expert_hit_rate"], facts["mem_budget_bytes"]) == (None, None)
+    assert facts["made_up_weights"] is False
     assert "tok/s" in smallchat("bench", "--model", tiny(), "--repeat", "1").stdout
+
+
+def test_bench_refuses_two_models() -> None:
+    done = smallchat("--model", tiny(), "bench", "--synthetic", "4b")
+    assert done.returncode == ExitCode.USAGE
+    assert "--synthetic" in done.stderr
 
 
 def test_bench_refuses_more_than_the_context() -> None:

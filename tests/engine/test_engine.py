@@ -388,11 +388,13 @@ def test_a_prompt_can_be_given_up():
 
 def test_an_answer_can_be_cancelled():
     with opened(model(PLAIN).path, context=512) as engine:
-        asked = itertools.count()
-        # Asked once a layer of the prompt, which is one pass of two layers, then once a token.
-        events = list(
-            engine.generate(TOKENS, max_tokens=30, temperature=0.0, should_stop=lambda: next(asked) >= 5)
-        )
+        shown: set[int] = set()
+        events = []
+        for event in engine.generate(
+            TOKENS, max_tokens=30, temperature=0.0, should_stop=lambda: len(shown) >= 3
+        ):
+            shown.add(event.index)
+            events.append(event)
         assert [event.finish for event in events] == [None, None, None, "cancelled"]
         assert [event.token_id for event in events] == fresh(PLAIN, tuple(TOKENS), 12)[:4]
 

@@ -64,6 +64,17 @@ def test_every_fetch_gives_the_files_bytes(tmp_path: Path, slots: int) -> None:
     experts.close()
 
 
+def test_bytes_read_and_time_waited_are_counted(tmp_path: Path) -> None:
+    experts, _, _ = cached(tmp_path, LAYERS * EXPERTS)
+    assert (experts.read_bytes, experts.wait_seconds) == (0, 0)
+    experts.fetch(0, 1)
+    experts.fetch(2, 5)
+    experts.fetch(0, 1)
+    assert experts.read_bytes == 2 * (GATE + UP + DOWN)
+    assert 0 < experts.wait_seconds < 60
+    experts.close()
+
+
 def test_with_room_for_all_each_expert_is_read_once(tmp_path: Path) -> None:
     experts, layout, _ = cached(tmp_path, LAYERS * EXPERTS)
     for _ in range(3):

@@ -106,7 +106,7 @@ def test_builds_follow_the_processor(
     flags: set[str] | None,
     builds: tuple[str, ...],
 ) -> None:
-    monkeypatch.setattr(ggml, "_processor_flags", lambda _: flags)
+    monkeypatch.setattr(ggml.processor, "flags", lambda: flags)
     assert ggml._builds(system, machine) == builds
 
 

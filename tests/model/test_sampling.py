@@ -226,6 +226,81 @@ def test_whatever_the_settings_a_possible_token_comes(
         assert logits[chosen] == max(logits[i] for i in range(size) if i not in banned)
 
 
+class Slow:
+    """The same choice with every step over all logits in float64: what `Sampler` must agree with."""
+
+    def __init__(self, settings: Sampling, banned: np.ndarray) -> None:
+        self.settings, self.banned = settings, banned
+        self.random = np.random.default_rng(settings.seed)
+
+    def choose(self, logits: np.ndarray, recent: list[int]) -> int:
+        settings = self.settings
+        scores = logits.astype(np.float64)
+        scores[self.banned] = -np.inf
+        for token in set(recent[-64:]) if settings.repeat_penalty != 1.0 else ():
+            scores[token] *= settings.repeat_penalty ** (-1 if scores[token] > 0 else 1)
+        ids = np.lexsort((np.arange(len(scores)), -scores))
+        if settings.temperature == 0.0:
+            return int(ids[0])
+        ids = ids[: settings.top_k or None]
+        ids = ids[scores[ids] > -np.inf]
+        chances = np.exp((scores[ids] - scores[ids[0]]) / settings.temperature)
+        chances /= chances.sum()
+        keep = len(ids)
+        if settings.top_p < 1.0:
+            keep = min(keep, int((np.cumsum(chances) < settings.top_p).sum()) + 1)
+        if settings.min_p > 0.0:
+            keep = min(keep, int((chances >= settings.min_p * chances[0]).sum()))
+        reached = np.cumsum(chances[:keep])
+        draw = self.random.random() * reached[-1]
+        return int(ids[min(int((reached <= draw).sum()), keep - 1)])
+
+
+def unlike(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Logits of one of several kinds: smooth, full of equals, mostly impossible, one far above."""
+    logits = rng.normal(0, 3, size).astype(np.float32)
+    match rng.integers(5):
+        case 0:
+            logits = np.round(logits)
+        case 1:
+            logits = np.round(logits / 4)
+        case 2:
+            logits[rng.random(size) < 0.9] = -np.inf
+            logits[rng.integers(size)] = 1.0
+        case 3:
+            logits[rng.integers(size)] = 40.0
+    return logits
+
+
+@pytest.mark.parametrize("size", [1, 2, 63, 64, 65, 200, 4097, 20_000])
+def test_the_fast_way_chooses_what_the_slow_way_does(size):
+    rng = np.random.default_rng(size)
+    for case in range(150 if size < 5000 else 40):
+        banned = np.zeros(size, bool)
+        match case % 4:
+            case 1:
+                banned[size - size // 3 :] = True
+            case 2:
+                banned[:] = rng.random(size) < rng.choice([0.01, 0.9])
+            case 3:
+                banned[: size // 2] = True
+        logits = unlike(rng, size)
+        if not (np.isfinite(logits) & ~banned).any():
+            banned[:] = False
+        settings = Sampling(
+            temperature=rng.choice([0.0, 0.3, 0.6, 1.0, 3.0]),
+            top_k=int(rng.choice([0, 1, 2, 20, 64, 100, size, 2 * size])),
+            top_p=rng.choice([0.1, 0.95, 1.0]),
+            min_p=rng.choice([0.0, 0.0, 0.1]),
+            repeat_penalty=rng.choice([1.0, 1.0, 1.3, 0.7]),
+            seed=case,
+        )
+        recent = rng.integers(0, size, rng.integers(0, 100)).tolist()
+        fast, slow = Sampler(settings, banned), Slow(settings, banned)
+        for _ in range(4):
+            assert fast.choose(logits, recent) == slow.choose(logits, recent), (case, settings)
+
+
 def test_through_the_engine(tmp_path: Path):
     """A model that says a, b, c, whatever came before, with chances 0.5, 0.3 and 0.2."""
     table = np.full((320, 320), -30.0)

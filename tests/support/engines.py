@@ -18,9 +18,9 @@ from smallchat.errors import KernelError
 def opened(
     path: Path, kernels: str = "numpy", threads: int | None = 1, **options: Any
 ) -> Iterator[package.Engine]:
-    """An engine, closed at the end. Skips where "ggml" does not run on this machine."""
+    """An engine with an exact KV cache, closed at the end. Skips where "ggml" does not run here."""
     try:
-        engine = package.Engine.load(path, kernels=kernels, threads=threads, **options)
+        engine = package.Engine.load(path, kernels=kernels, threads=threads, **{"kv": "f32"} | options)
     except KernelError as error:
         if kernels == "ggml":
             pytest.skip(str(error))

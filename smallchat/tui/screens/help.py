@@ -52,8 +52,9 @@ def _table(rows: Sequence[tuple[str, str]], width: str = "") -> ComposeResult:
 
 def _models() -> Content:
     return Content.assemble(
-        "The model that comes with smallchat is a demonstration. Real ones are GGUF files of SmallThinker "
-        "(4B-A0.6B: about 2.5 GB, 21B-A3B: about 12 GB), found on huggingface.co.\n",
+        "The model that comes with smallchat is a demonstration. Real ones are GGUF files of SmallThinker, "
+        "4b (2.5 GB) and 21b (12.2 GB), fetched once from huggingface.co.\n",
+        ("  smallchat --model 4b\n", "bold"),
         ("  smallchat --model PATH\n", "bold"),
         ("  smallchat --model NAME", "bold"),
         f"   for NAME.gguf in {paths.models()}\n",

@@ -48,7 +48,7 @@ class TopLine(Widget):
 
 def model_text(ready: Ready, brief: bool) -> str:
     """One line about the model."""
-    parts = [ready.name, ready.quantisation]
+    parts = ["demo" if ready.demo else "", ready.name, ready.quantisation]
     if not brief:
-        parts += [ready.kernels, count(ready.threads, "thread")]
-    return one_line(" · ".join([*(["demo"] if ready.demo else []), *parts]))
+        parts += [ready.kernels, count(ready.threads, "thread") if ready.threads else ""]
+    return one_line(" · ".join(part for part in parts if part))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from smallchat.tui.text import count
 from smallchat.tui.widgets.panel.figure import BLANK, Figure, bar
 
 
@@ -24,5 +25,7 @@ class ContextFigure(Figure):
     def lines(self, width: int) -> list[Content]:
         if self._used is None:
             return [self.heading("Context", BLANK), bar(0, width)]
-        share = self._used / max(1, self._fits)
+        if not self._fits:  # a server that does not tell
+            return [self.heading("Context", count(self._used, "token")), bar(0, width)]
+        share = self._used / self._fits
         return [self.heading("Context", f"{self._used:,} of {self._fits:,}"), bar(share, width)]

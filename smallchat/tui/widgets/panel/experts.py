@@ -172,6 +172,8 @@ class ExpertsFigure(Vertical):
 
     def show(self, telemetry: Telemetry | None, room: int) -> None:
         """Draw what changed; `room`: lines for all of this."""
+        if telemetry is not None and not telemetry.layers:
+            telemetry = None  # a server tells nothing of them
         self._map.show(telemetry, max(6, room - 2))
         if telemetry is None:
             self._heading.show(BLANK)

@@ -1,0 +1,45 @@
+"""`smallchat convert` and `smallchat quantize`: make a GGUF of another one, or of a released folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from smallchat.commands.progress import bar
+from smallchat.commands.resolve import model_path
+from smallchat.hub import convert as work
+from smallchat.hub.quantise import parse_type
+from smallchat.settings import UsageError
+from smallchat.tui.text import plain, size
+
+
+def convert(folder: Path, out: Path, kind: str, transpose_down: bool, force: bool, as_json: bool) -> None:
+    """Write the released safetensors in `folder` as GGUF. Raises `SmallchatError`."""
+    wanted = parse_type(kind)
+    _free(out, force)
+    with bar() as progress:
+        work.convert(folder.expanduser(), out, wanted, transpose_down, progress)
+    _tell(out, as_json)
+
+
+def quantize(model: str, out: Path, kind: str, transpose_down: bool, force: bool, as_json: bool) -> None:
+    """Write a GGUF as one of another type. Raises `SmallchatError`."""
+    wanted = parse_type(kind)
+    _free(out, force)
+    with bar() as progress:
+        work.requantise(model_path(model), out, wanted, transpose_down, progress)
+    _tell(out, as_json)
+
+
+def _free(out: Path, force: bool) -> None:
+    if out.is_dir() or not out.parent.is_dir():
+        raise UsageError(f"{out} cannot be written", "Give the name of a file in a folder that exists")
+    if out.exists() and not force:
+        raise UsageError(f"{out} is there already", "Give another name, or --force to write over it")
+
+
+def _tell(out: Path, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"path": str(out), "bytes": out.stat().st_size}, ensure_ascii=False))
+    else:
+        print(plain(f"{out}: {size(out.stat().st_size)}"))

@@ -1,0 +1,105 @@
+"""Memory that the ranks of one decoder share, and what lies where in it."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from smallchat.model.team import logits_rows
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+
+_LINE = 16
+"""Words between two ranks' counters: two cache lines, so that writing one disturbs no other."""
+_PAGE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the sizes of all parts follow from."""
+
+    ranks: int
+    chunk: int
+    """Tokens of a forward pass."""
+    query_width: int
+    hidden: int
+    vocabulary: int
+    slots: int
+    """Bytes of the slots for experts; 0 where the mapped file serves them."""
+
+
+class SharedMemory:
+    """Zeros, in parts; only what is written takes memory. It is gone when the last process lets go of it."""
+
+    def __init__(self, sizes: Sizes, handle: str | None = None) -> None:
+        """Make it, or with another process's `handle` find it. Raises `OSError` where there is not enough."""
+        self._at = 0
+        rows = logits_rows(sizes.vocabulary)
+        total = (
+            (_LINE * (1 + 3 * sizes.ranks) + sizes.chunk) * 8
+            + ((1 + sizes.ranks) * sizes.hidden + sizes.query_width) * sizes.chunk * 4
+            + rows * sizes.vocabulary * 4
+            + sizes.slots
+            + 16 * _PAGE
+        )
+        self.fd, self.handle, self._map = _map(total, handle)
+        # Words are read and written through memoryviews: twice as fast as NumPy's for single numbers.
+        self.control = self._words(_LINE)
+        self.steps = self._words(_LINE * sizes.ranks)
+        """For each rank, in its own line: how far it is."""
+        self.done = self._words(_LINE * sizes.ranks)
+        """… the last command that it has finished with."""
+        self.asleep = self._words(_LINE * sizes.ranks)
+        """… whether it waits for a byte on its pipe."""
+        self.ids: Ints = self._array(np.int64, sizes.chunk)
+        self.heads: Floats = self._array(np.float32, sizes.chunk, sizes.query_width)
+        self.rows: Floats = self._array(np.float32, sizes.chunk, sizes.hidden)
+        self.parts: Floats = self._array(np.float32, sizes.ranks, sizes.chunk, sizes.hidden)
+        self.logits: Floats = self._array(np.float32, rows, sizes.vocabulary)
+        self.slots: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.slots)
+
+    def close(self) -> None:
+        """Let go; views that are still held keep the memory."""
+        if self.fd is not None:
+            os.close(self.fd)
+            self.fd = None
+
+    @staticmethod
+    def line(rank: int) -> int:
+        """Where a rank's word is in `steps`, `done` and `asleep`."""
+        return rank * _LINE
+
+    def _words(self, count: int) -> memoryview:
+        words: memoryview = self._array(np.int64, count).data
+        return words
+
+    def _array(self, kind: type, *shape: int) -> Any:
+        count = int(np.prod(shape))
+        found: npt.NDArray[Any] = np.frombuffer(self._map, kind, count, self._at).reshape(shape)
+        self._at += -(-found.nbytes // _PAGE) * _PAGE
+        return found
+
+
+def _map(size: int, handle: str | None) -> tuple[int | None, str, mmap.mmap]:
+    if sys.platform == "win32":
+        handle = handle or f"smallchat-{secrets.token_hex(8)}"
+        return None, handle, mmap.mmap(-1, size, tagname=handle)
+    if handle is not None:
+        fd = int(handle)
+    elif hasattr(os, "memfd_create"):
+        fd = os.memfd_create("smallchat")
+        os.ftruncate(fd, size)
+    else:  # no name stays behind, however the processes end
+        with tempfile.TemporaryFile() as file:
+            fd = os.dup(file.fileno())
+        os.ftruncate(fd, size)
+    return fd, str(fd), mmap.mmap(fd, size)

@@ -1,0 +1,1 @@
+"""Models on the hub and on this disk: find, fetch, check and convert them."""
