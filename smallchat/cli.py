@@ -13,12 +13,13 @@ from typing import Annotated, Any
 import typer
 
 from smallchat import __version__, settings
+from smallchat.commands import notes as notes_commands
 from smallchat.errors import ExitCode, SmallchatError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 a fault of smallchat, 2 wrong usage, 3 the model file, 4 the memory budget, "
     "5 the context, 6 the kernels, 7 the decoder stopped, 8 saved conversations, 9 the hub or a server, "
-    "130 interrupted."
+    "10 the notes, 130 interrupted."
 )
 
 app = typer.Typer(
@@ -36,6 +37,7 @@ Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory b
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
+Notes = Annotated[str | None, typer.Option("--notes", metavar="DIR", help="Folder of notes to ask about.")]
 Kv = Annotated[str | None, typer.Option("--kv", metavar="f16|q8|f32", help="Type of the KV cache.")]
 SparseHead = Annotated[
     bool | None,
@@ -54,6 +56,9 @@ Force = Annotated[bool, typer.Option("--force", help="Write over OUT.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
+app.add_typer(notes_commands.app, name="notes")
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         print(f"smallchat {__version__}")
@@ -68,6 +73,7 @@ def chat(
     context_size: Context = None,
     threads: Threads = None,
     kernels: Kernels = None,
+    notes: Notes = None,
     kv: Kv = None,
     sparse_head: SparseHead = None,
     endpoint: Endpoint = None,
@@ -77,7 +83,7 @@ def chat(
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint}
+    flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint, "notes": notes}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     ENGINE = 7  # the decoder stopped in the middle
     STORAGE = 8  # conversations cannot be read or saved
     HUB = 9  # a model cannot be fetched, or a server does not answer
+    NOTES = 10  # the note folder, or a note, cannot be read or written
     INTERRUPTED = 130  # Ctrl+C
 
 
@@ -80,3 +81,9 @@ class HubError(SmallchatError):
     """A model cannot be had from the hub, or the disk does not take it."""
 
     exit_code = ExitCode.HUB
+
+
+class NotesError(SmallchatError):
+    """The note folder, its index or a note cannot be read or written."""
+
+    exit_code = ExitCode.NOTES

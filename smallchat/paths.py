@@ -6,6 +6,7 @@ folder instead, which is what the tests and portable installs use.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def state() -> Path:
 def cache() -> Path:
     """What takes room and can be made again."""
     return _folder("cache", platformdirs.user_cache_dir(APP, appauthor=False))
+
+
+def notes_index(folder: Path) -> Path:
+    """The index of one note folder (`folder` is resolved): each folder has its own."""
+    name = hashlib.sha256(os.fsencode(folder)).hexdigest()[:20]
+    return cache() / "notes" / f"{name}.sqlite3"
 
 
 def models() -> Path:

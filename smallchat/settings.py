@@ -28,7 +28,6 @@ DEFAULT_CONTEXT = 4096
 """Tokens of context where none are asked for; a model made for fewer gets its own."""
 
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
-_SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -117,6 +116,18 @@ class Settings:
     """System prompt of new conversations; None: none."""
     theme: str = "smallchat-dark"
     """Colours of the app."""
+    notes: str | None = None
+    """Folder of notes to search and to ask about; None: none."""
+    note_name: str = "{title}"
+    """File name of a new note, from {title}, {date} and {time}; slashes make folders."""
+    note_front: str = "created: {date} {time}"
+    """Front matter of a new note, from the same; empty: none."""
+    daily_name: str = "{date}"
+    """File name of the note of a day."""
+    notes_pinned: str | None = None
+    """Notes or folders of notes that every conversation begins with, separated by commas."""
+    save_conversations: bool = False
+    """Whether conversations are also written into the note folder."""
     endpoint: str | None = None
     """Address of a server that speaks OpenAI's chat interface; None: models run here."""
     endpoint_key: str | None = None
@@ -183,12 +194,10 @@ def _checked(key: str, value: Any, source: str) -> Any:
             return float(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
+    if key in {"save_conversations", "sparse_head"}:
+        return _yes_or_no(key, value, source)
     if key == "kernels" and value not in KERNELS:
         raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")
-    if key == "sparse_head":
-        if str(value).lower() not in _SWITCH:
-            raise UsageError(f"{source} sets sparse_head to {value!r}", "Write true or false")
-        return _SWITCH[str(value).lower()]
     if key == "kv" and value not in KV_TYPES:
         raise UsageError(f"{source} sets kv to {value!r}", f"Choose one of {', '.join(KV_TYPES)}")
     if not isinstance(value, str):
@@ -201,3 +210,11 @@ def _integer(value: Any, low: int) -> int:
     if number < low or number != float(value) or number > 1 << 40:
         raise ValueError(value)
     return number
+
+
+def _yes_or_no(key: str, value: Any, source: str) -> bool:
+    words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    found = words.get(str(value).lower())
+    if found is None:
+        raise UsageError(f"{source} sets {key} to {value!r}", "Write true or false")
+    return found

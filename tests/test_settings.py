@@ -92,6 +92,13 @@ def test_a_config_file_that_is_no_text_is_named() -> None:
         settings.load({}, {})
 
 
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("no", False), ("1", True)])
+def test_yes_and_no(word: str, meant: bool) -> None:
+    assert settings.load({}, {"SMALLCHAT_SAVE_CONVERSATIONS": word}).save_conversations is meant
+    with pytest.raises(UsageError, match="true or false"):
+        settings.load({}, {"SMALLCHAT_SAVE_CONVERSATIONS": "perhaps"})
+
+
 def test_a_seed_is_made_up_only_where_there_is_none() -> None:
     assert Sampling(seed=5).seeded() == Sampling(seed=5)
     made = {Sampling().seeded().seed for _ in range(5)}

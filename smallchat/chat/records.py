@@ -12,6 +12,26 @@ Status = Literal["streaming", "complete", "stopped", "failed"]
 TITLE_LENGTH = 60
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A passage of a note that was given to the model with a question: where it stands, for the reader."""
+
+    path: str
+    """Place of the note's file below the note folder, with "/"."""
+    title: str
+    headings: str
+    """The way to it from the note's top; empty: no heading."""
+    first: int
+    last: int
+    """Lines, from 1."""
+
+    @property
+    def where(self) -> str:
+        """`[[Note]] › Heading, lines 3–9`."""
+        lines = f"line {self.first}" if self.first == self.last else f"lines {self.first}–{self.last}"
+        return f"[[{self.title}]]{f' › {self.headings}' if self.headings else ''}, {lines}"
+
+
 @dataclass(slots=True, eq=False)
 class Turn:
     """One message of a conversation, a node of its tree: `parent` is the message that it answers."""
@@ -20,6 +40,10 @@ class Turn:
     content: str = ""
     status: Status = "complete"
     parent: Turn | None = None
+    given: str = ""
+    """What the model is given before a question and the reader need not see: passages of notes."""
+    sources: list[Source] = field(default_factory=list)
+    """Where these passages stand."""
     model: str = ""
     sampling: dict[str, float | int | None] = field(default_factory=dict)
     """Settings of this answer, with the seed that was really used once that is known."""

@@ -40,6 +40,10 @@ MIGRATIONS = (
         saved REAL NOT NULL
     ) STRICT;
     """,
+    """
+    ALTER TABLE messages ADD COLUMN given TEXT NOT NULL DEFAULT '';
+    ALTER TABLE messages ADD COLUMN sources TEXT NOT NULL DEFAULT '[]';
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`)."""
 

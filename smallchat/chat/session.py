@@ -7,8 +7,9 @@ why, and every later `save` tries again with all that is missing.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from smallchat.chat.records import Conversation, Turn, title_of
+from smallchat.chat.records import Conversation, Source, Turn, title_of
 from smallchat.chat.store import Store
 from smallchat.errors import StorageError
 
@@ -51,11 +52,18 @@ class Session:
         """The newest turn."""
         return self.turns[-1] if self.turns else None
 
-    def ask(self, text: str) -> Turn:
-        """The user's next message, saved at once."""
+    def ask(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> Turn:
+        """The user's next message, saved at once; `given` and `sources`: what the model reads before it."""
         if not self.title:
             self.title = title_of(text)
-        return self._add(Turn("user", text, parent=self.last))
+        return self._add(Turn("user", text, parent=self.last, given=given, sources=list(sources)))
+
+    def reply(self, text: str) -> Turn:
+        """An answer that no model made, as that nothing was found."""
+        answer = self.begin_answer("", {})
+        answer.content, answer.status = text, "complete"
+        self.save()
+        return answer
 
     def begin_answer(self, model: str, sampling: dict[str, float | int | None]) -> Turn:
         """An empty answer to the last message. If that is an answer already, the new one stands beside it."""

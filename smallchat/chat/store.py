@@ -11,11 +11,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from smallchat.chat import schema
-from smallchat.chat.records import Conversation, Turn
+from smallchat.chat.records import Conversation, Source, Turn
 from smallchat.errors import StorageError
 
 BUSY_SECONDS = 2.0
@@ -247,6 +248,8 @@ def _columns(turn: Turn) -> dict[str, Any]:
     """What may change while a message is made."""
     return {
         "content": _text(turn.content),
+        "given": _text(turn.given),
+        "sources": json.dumps([asdict(source) for source in turn.sources]),
         "status": turn.status,
         "model": _text(turn.model),
         "sampling": json.dumps(turn.sampling),
@@ -263,6 +266,7 @@ def _turn(row: sqlite3.Row, parent: Turn | None) -> Turn:
     values = dict(row)
     del values["conversation"]
     values["sampling"] = json.loads(values["sampling"])
+    values["sources"] = [Source(**source) for source in json.loads(values["sources"])]
     return Turn(**{**values, "parent": parent})
 
 

@@ -15,6 +15,10 @@ def run(settings: Settings) -> None:
     """Open the app, and end with its exit code. Raises `UsageError` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
+    if settings.notes is not None:
+        from smallchat.notes.folder import open_folder
+
+        open_folder(settings.notes)  # a wrong folder is told before the app opens
     wanted = None
     try:
         # A server has its own models.

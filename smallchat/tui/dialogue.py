@@ -6,11 +6,13 @@ screen no more than five.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from smallchat.chat.records import Turn
+from smallchat.chat.records import Source, Turn
 from smallchat.chat.session import Session
 from smallchat.engine.client import EngineClient, LoadOptions, Message
 from smallchat.engine.events import (
@@ -31,6 +33,9 @@ from smallchat.settings import Sampling
 
 SPEEDS = 200
 """Tokens that the panel's sparkline remembers."""
+
+MEASURE_SECONDS = 10.0
+"""How long to wait for an exact count of tokens before it is estimated."""
 
 DIED = Failed("The decoder ended unexpectedly", "Load the model again", int(ExitCode.ENGINE))
 
@@ -61,7 +66,11 @@ class Dialogue:
         """The last message waits for its answer until the model is loaded."""
         self.counted: int | None = None
         """Tokens of the conversation with the draft, as last counted."""
+        self.pinned = ""
+        """Text that every prompt begins with: the engine then has it read already."""
         self._request = 0
+        self._warm_request = 0
+        self._measures: dict[int, asyncio.Future[int]] = {}
         self._count_request = 0
         self._seconds = 0.0
         self._left: list[Session] = []
@@ -98,11 +107,40 @@ class Dialogue:
             what = f"The decoder does not start: {error}"
             self._end_engine(Failed(what, "Try again", int(ExitCode.ENGINE)))
 
-    def send(self, text: str) -> None:
-        """The user says something; the answer begins now, or when the model is loaded."""
-        self.session.ask(text)
+    def send(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> None:
+        """The user says something; the answer begins now, or when the model is loaded.
+
+        `given` and `sources`: see `Session.ask`.
+        """
+        self.session.ask(text, given, sources)
         self.wanted = True
         self._begin()
+
+    def pin(self, text: str) -> None:
+        """Begin every prompt with `text`, and have the engine read it now, while nobody waits for it."""
+        self.pinned = text
+        if not text or self.ready is None or self.busy:
+            return
+        messages = [*self._system(), Message("user", "?")]
+        try:
+            self._warm_request = self.client.chat(messages, self.sampling, max_tokens=1)
+        except EngineError as error:
+            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+
+    async def measure(self, text: str, alone: bool = False) -> int:
+        """Tokens of a conversation that holds nothing but `text` and, unless `alone`, what is pinned.
+
+        Estimated from the length where no model is loaded, and while an answer is being made.
+        """
+        messages = [*([] if alone else self._system()), Message("user", text)]
+        if self._warm_request:  # or this would wait for it
+            self.client.cancel(self._warm_request)
+        if self.ready is not None and self.answer is None:
+            with contextlib.suppress(EngineError, asyncio.CancelledError, TimeoutError):
+                future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+                self._measures[self.client.count(messages)] = future
+                return await asyncio.wait_for(future, MEASURE_SECONDS)
+        return sum(len(message.content.encode("utf-8", "replace")) for message in messages) // 3
 
     def again(self) -> None:
         """Another answer to the last message. Does nothing where there is none."""
@@ -154,10 +192,16 @@ class Dialogue:
             case Ready() as ready:
                 self.ready = ready
                 self._begin()
+                self.pin(self.pinned)
             case Telemetry() as telemetry:
                 self.telemetry = telemetry
             case Counted(tokens=tokens) if envelope.request == self._count_request:
                 self.counted = tokens
+            case Counted(tokens=tokens) if waiting := self._measures.pop(envelope.request, None):
+                if not waiting.done():
+                    waiting.set_result(tokens)
+            case Finished() if envelope.request == self._warm_request:
+                self._warm_request = 0
             case Failed() as failed if self.ready is None or envelope.request == 0:
                 self._end_engine(failed)
             case event if self.answer is not None and envelope.request == self._request:
@@ -199,6 +243,8 @@ class Dialogue:
         model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
         answer = self.session.begin_answer(model, asdict(sampling))
         self.answer, self.progress, self._seconds = answer, None, 0.0
+        if self._warm_request:
+            self.client.cancel(self._warm_request)
         try:
             self._request = self.client.chat(self._messages(), sampling)
         except EngineError as error:
@@ -207,9 +253,14 @@ class Dialogue:
 
     def _messages(self) -> list[Message]:
         """The conversation as the model is given it: without answers that stayed empty."""
-        system = [Message("system", self.session.system)] if self.session.system else []
         turns = [turn for turn in self.session.turns if turn.content and turn is not self.answer]
-        return system + [Message(turn.role, turn.content) for turn in turns]
+        said = [Message(turn.role, "\n\n".join(filter(None, (turn.given, turn.content)))) for turn in turns]
+        return self._system() + said
+
+    def _system(self) -> list[Message]:
+        """What every prompt of this conversation begins with, always the same."""
+        text = "\n\n".join(filter(None, (self.pinned, self.session.system)))
+        return [Message("system", text)] if text else []
 
     def _finish(self, status: str, reason: str) -> None:
         answer = self.answer

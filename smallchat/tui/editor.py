@@ -13,6 +13,23 @@ from textual.app import App, SuspendNotSupported
 
 from smallchat.errors import SmallchatError
 
+_PLUS_LINE = (
+    "vi",
+    "vim",
+    "nvim",
+    "view",
+    "nano",
+    "emacs",
+    "emacsclient",
+    "micro",
+    "kak",
+    "joe",
+    "jed",
+    "ne",
+    "mg",
+)
+_COLON_LINE = {"code": ["--goto"], "codium": ["--goto"], "hx": [], "helix": [], "subl": [], "zed": []}
+"""How editors are told of a line: `+LINE FILE`, or `FILE:LINE`."""
 _FALLBACKS = ("nano", "vi", "notepad")
 
 
@@ -35,6 +52,30 @@ def edit(app: App[object], text: str) -> str:
                 f"The editor {command[0]} ended with code {code}", "The message is as it was"
             )
         return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+
+
+def open_at(app: App[object], file: Path, line: int) -> None:
+    """The user's editor on `file`, at `line` where the editor is one that can be told so.
+
+    Raises `SmallchatError` where no editor can be run.
+    """
+    command = command_at(file, line)
+    try:
+        with app.suspend():
+            subprocess.run(command, check=False)
+    except (OSError, SuspendNotSupported) as error:
+        raise SmallchatError(f"The editor {command[0]} does not run: {error}", "Set EDITOR") from error
+
+
+def command_at(file: Path, line: int) -> list[str]:
+    """The command that opens `file` at `line`. Raises `SmallchatError` where no editor is set."""
+    command = _editor()
+    name = Path(command[0]).stem.lower()
+    if name in _PLUS_LINE:
+        return [*command, f"+{line}", str(file)]
+    if name in _COLON_LINE:
+        return [*command, *_COLON_LINE[name], f"{file}:{line}"]
+    return [*command, str(file)]
 
 
 def _editor() -> list[str]:

@@ -29,6 +29,8 @@ KEYS = (
     Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
     Key("Ctrl+O", "saved conversations: open, delete", "ctrl+o", "conversations", "Open"),
     Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
+    Key("F2", "search your notes as you type", "f2", "search_notes"),
+    Key("F4", "sources of the last answer from your notes", "f4", "sources"),
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
     Key("Ctrl+P", "every command, and the colours"),

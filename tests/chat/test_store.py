@@ -316,7 +316,8 @@ def test_in_memory_nothing_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
-    add = "INSERT INTO messages VALUES (NULL, ?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0, 0, 0, 0)"
+    values = "NULL, ?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0, 0, 0, 0, '', '[]'"
+    add = f"INSERT INTO messages VALUES ({values})"
     with store._transaction():
         for index in range(1000):
             row = store._inserted(

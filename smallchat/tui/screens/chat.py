@@ -19,15 +19,15 @@ from smallchat.engine.client import EngineClient, LoadOptions
 from smallchat.engine.events import Failed, Ready
 from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
-from smallchat.tui import keys
+from smallchat.tui import commands, keys
 from smallchat.tui.clock import Clock
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.conversations import ConversationsScreen
+from smallchat.tui.screens.note_commands import NoteCommands
 from smallchat.tui.screens.problem import model_problem
-from smallchat.tui.screens.reading import Reading
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.hint import hint
@@ -40,7 +40,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, Reading):
+class ChatScreen(Guarded, NoteCommands):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
@@ -89,6 +89,8 @@ class ChatScreen(Guarded, Reading):
 
     def start_engine(self) -> None:
         """Load the model, and listen to what comes of it."""
+        if self.notebook is None:
+            self.open_notes()
         self.run_worker(_import_markdown, thread=True)
         self.run_worker(self._run_engine(), group="engine", exclusive=True)
 
@@ -128,7 +130,14 @@ class ChatScreen(Guarded, Reading):
         self._count_when_due()
         self._keeper.save_when_due()
         self._tell_storage(self._keeper.problem)
-        self.prompt.tell(hint(dialogue, self._queued, self.transcript.at_end))
+        self.show_notes()
+        self.offer_summary()
+        self.prompt.tell(
+            commands.hint(self.prompt.text)
+            or " · ".join(
+                filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
+            )
+        )
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
@@ -191,15 +200,26 @@ class ChatScreen(Guarded, Reading):
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Enter: send, or keep it in the prompt until the answer before it is complete."""
-        if self.dialogue.busy:
+        try:
+            call = commands.called(event.text)
+        except SmallchatError as error:
+            self.tell(str(error))
+            return
+        if self.dialogue.busy and (call is None or call[0].asks):
             self._queued = True
         else:
             self.send(event.text)
         self.wake()
 
     def send(self, text: str) -> None:
-        """Say it; the prompt then only holds what was typed behind it."""
-        self._told_failure = None  # without a model, the dialog comes again
+        """Say it, or do it; the prompt then only holds what was typed behind it."""
+        call = commands.called(text) or ((commands.named("notes"), text) if self.asks_notes else None)
+        if call is None or call[0].asks:
+            self._told_failure = None  # without a model, the dialog comes again
+        if call is not None:
+            self.prompt.forget(text)
+            self.run_command(*call, text)
+            return
         self._keeper.send(text)
         self.prompt.forget(text)
         self.transcript.anchor()

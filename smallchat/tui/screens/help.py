@@ -13,6 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from smallchat import paths
+from smallchat.tui.commands import COMMANDS
 from smallchat.tui.keys import KEYS
 
 _PANEL = (
@@ -34,14 +35,16 @@ class HelpScreen(ModalScreen[None]):
             dialog.border_title = "Help"
             dialog.border_subtitle = "Esc closes"
             yield from _table([(key.label, key.meaning) for key in KEYS])
+            yield Static(Content("Commands"), classes="heading")
+            yield from _table([(command.usage, command.meaning) for command in COMMANDS], "wide")
             yield Static(Content("A bigger model"), classes="heading")
             yield Static(_models())
             yield Static(Content("The panel"), classes="heading")
             yield from _table(_PANEL)
 
 
-def _table(rows: Sequence[tuple[str, str]]) -> ComposeResult:
-    with Container(classes="table"):
+def _table(rows: Sequence[tuple[str, str]], width: str = "") -> ComposeResult:
+    with Container(classes=f"table {width}"):
         for name, meaning in rows:
             yield Static(Content(name), classes="key")
             yield Static(Content(meaning))

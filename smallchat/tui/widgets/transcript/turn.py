@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from smallchat.chat.records import Turn
+from smallchat.chat.records import Source, Turn
 from smallchat.engine.events import PromptProgress
-from smallchat.tui.text import count, plain, speed
+from smallchat.tui.text import count, one_line, plain, speed
 
 _ENDS = {
     "length": "ended at the length limit",
@@ -61,13 +63,17 @@ class AnswerTurn(TurnView):
         self._text = AnswerMarkdown(turn.content)
         self._drawn = len(turn.content)
         self._trimmed = Static("", classes="trimmed", markup=False)
+        self._sources = Static("", classes="sources", markup=False)
+        self._sourced = ""
         self.ended = False
         """Nothing more will change."""
 
     def compose(self) -> ComposeResult:
         self._trimmed.display = False
+        self._sources.display = False
         yield self._trimmed
         yield self._text
+        yield self._sources
         yield self._note
 
     async def show(self, progress: PromptProgress | None) -> None:
@@ -83,7 +89,23 @@ class AnswerTurn(TurnView):
             await self._text.append(plain(fragment))
         self.note(progress_text(turn, progress) if streaming else result_text(turn))
         self.set_class(turn.status == "failed", "-failed")
+        if turn.parent is not None and turn.parent.sources:
+            self._show_sources(turn.parent.sources)
         self.ended = not streaming
+
+    def _show_sources(self, sources: Sequence[Source]) -> None:
+        """Always, however good the answer; those that it names are marked."""
+        from smallchat.notes.question import cited
+
+        lines = [
+            f"{'•' if cited(self.turn.content, source.title) else ' '} {one_line(source.where)}"
+            for source in sources
+        ]
+        text = "\n".join(["Sources (F4 opens them, • named in the answer)", *lines])
+        if text != self._sourced:
+            self._sourced = text
+            self._sources.update(Content(text))
+            self._sources.display = True
 
 
 def trimmed_text(messages: int) -> str:

@@ -1,0 +1,1 @@
+"""A folder of one's own notes: read, indexed, searched, written. The folder is the truth."""

@@ -1,0 +1,53 @@
+"""From found passages to what the model is given before the question."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from smallchat.notes import transcripts
+from smallchat.notes.search import Hit
+from smallchat.notes.words import fold
+
+MOST = 6
+"""Passages that a question is asked about at the most."""
+NOTHING = "Nothing in your notes fits this question."
+"""Said instead of asking the model, where no passage holds enough of what was asked."""
+
+_RULES = (
+    "Below are passages of my notes. Answer my question from them alone, in a sentence or two. After what "
+    "you take from a note, name it by its title in double square brackets, as [[{title}]]. If the passages "
+    "do not answer the question, say that the notes do not say."
+)
+
+
+def fitting(hits: Sequence[Hit]) -> list[Hit]:
+    """The hits to be asked about, best first: those that hold enough of the question."""
+    own = [hit for hit in hits if hit.fits and not hit.path.startswith(f"{transcripts.FOLDER}/")]
+    best = max((hit.score for hit in own), default=0.0)
+    return [hit for hit in own if hit.score >= best / 3][:MOST]
+
+
+def given(hits: Sequence[Hit], small: bool) -> str:
+    """What stands before the question in the prompt; empty where there is no hit.
+
+    `small`: in the form that the built-in demonstration was trained on, which knows one note and no rules.
+    """
+    if not hits:
+        return ""
+    if small:
+        return f"Here is a note:\n\n{_titled(hits[0])}"
+    blocks = [f"[[{hit.title}]], lines {hit.first}–{hit.last}:\n{hit.text}" for hit in hits]
+    return "\n\n".join([_RULES.format(title=hits[0].title), *blocks])
+
+
+def cited(answer: str, title: str) -> bool:
+    """Whether an answer names this note as a source."""
+    return any(
+        fold(name.strip()) == fold(title) for name in re.findall(r"\[\[([^\[\]\n]{1,300})\]\]", answer)
+    )
+
+
+def _titled(hit: Hit) -> str:
+    text = hit.text.strip()
+    return text if text.startswith("#") else f"# {hit.title}\n\n{text}"

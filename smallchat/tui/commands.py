@@ -1,0 +1,83 @@
+"""Every slash command of the chat, in one table: the dispatcher, the hint and the help are made from it.
+
+A command `/name text` calls the method `command_name` of the chat screen with the text behind it. To add one:
+a line in `COMMANDS`, and that method.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from smallchat.errors import ExitCode, SmallchatError
+
+_CALL = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command: `argument` as it is shown, `asks` where it begins an answer of the model."""
+
+    name: str
+    argument: str
+    meaning: str
+    asks: bool = False
+
+    @property
+    def usage(self) -> str:
+        """As it is typed."""
+        return f"/{self.name} {self.argument}".rstrip()
+
+
+COMMANDS = (
+    Command(
+        "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True
+    ),
+    Command("search", "words", "search the notes as you type (F2)"),
+    Command("sources", "", "open the sources of the last answer (F4)"),
+    Command("note", "[title]", "save the selection, or the last answer, as a new note"),
+    Command("append", "note", "add it to a note"),
+    Command("daily", "[text]", "add it, or this text, to today's note"),
+    Command("summarise", "note", "a summary, written into the note if you say yes", asks=True),
+    Command("tags", "note", "tags that would fit it, added if you say yes"),
+    Command("links", "note", "notes that it names, linked if you say yes"),
+    Command("pin", "note or folder", "begin every conversation with it"),
+    Command("unpin", "", "no longer"),
+    Command("help", "", "all keys and commands (F1)"),
+)
+
+
+class CommandError(SmallchatError):
+    """There is no such command."""
+
+    exit_code = ExitCode.USAGE
+
+
+def called(text: str) -> tuple[Command, str] | None:
+    """The command that a message is, and what stands behind it; None: it is no command but a message.
+
+    Raises `CommandError` for a command that does not exist. A path ("/usr/bin …") is a message.
+    """
+    call = _CALL.fullmatch(text.strip())
+    if call is None or not text.startswith("/"):
+        return None
+    if not any(one.name == call[1] for one in COMMANDS):
+        known = ", ".join(f"/{one.name}" for one in COMMANDS)
+        raise CommandError(f"There is no command /{call[1]}", f"{known}. A space before it sends it as it is")
+    return named(call[1]), (call[2] or "").strip()
+
+
+def named(name: str) -> Command:
+    """The command of this name, which exists."""
+    return next(one for one in COMMANDS if one.name == name)
+
+
+def hint(text: str) -> str:
+    """What the command means that is being typed; empty: none is."""
+    if not text.startswith("/") or "\n" in text:
+        return ""
+    name, space, _ = text[1:].partition(" ")
+    fitting = [one for one in COMMANDS if one.name == name or (not space and one.name.startswith(name))]
+    if len(fitting) == 1:
+        return f"{fitting[0].usage}: {fitting[0].meaning}"
+    return " ".join(f"/{one.name}" for one in fitting)

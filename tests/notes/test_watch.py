@@ -1,0 +1,52 @@
+"""The index follows the folder, in the background."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from smallchat import paths
+from smallchat.notes.index import Index
+from smallchat.notes.search import search
+from smallchat.notes.watch import Watch
+from tests.notes.conftest import Write
+from tests.support.waiting import until
+
+
+def test_new_changed_renamed_and_removed_notes(write: Write, index: Index, root: Path) -> None:
+    told = threading.Event()
+    watch = Watch(lambda: Index(root, paths.notes_index(root)), told.set)
+    watch.start()
+    try:
+        until(lambda: watch.report)
+        assert told.is_set()
+        write("new/a.md", "zebra")
+        until(lambda: search(index, "zebra"))
+        write("new/a.md", "horse")
+        until(lambda: search(index, "horse") and not search(index, "zebra"))
+        (root / "new" / "a.md").rename(root / "new" / "b.md")
+        until(lambda: [hit.path for hit in search(index, "horse")] == ["new/b.md"])
+        (root / "new" / "b.md").unlink()
+        until(lambda: not search(index, "horse"))
+    finally:
+        watch.stop()
+
+
+def test_a_folder_that_vanishes_is_told_and_forgiven(
+    write: Write, index: Index, root: Path, tmp_path: Path
+) -> None:
+    write("a.md", "zebra")
+    watch = Watch(lambda: Index(root, paths.notes_index(root)), lambda: None)
+    watch.start()
+    try:
+        until(lambda: watch.report)
+        root.rename(tmp_path / "away")
+        watch.look()
+        until(lambda: watch.problem)
+        assert search(index, "zebra")
+        (tmp_path / "away").rename(root)
+        until(lambda: watch.problem is None)
+        write("b.md", "horse")
+        until(lambda: search(index, "horse"))
+    finally:
+        watch.stop()
