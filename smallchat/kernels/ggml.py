@@ -55,7 +55,7 @@ class GgmlKernels(NumpyKernels):
 
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
-        if len(x) >= BLAS_FROM or w.kind in NOT_IN_GGML or not len(x):
+        if len(x) >= BLAS_FROM or w.kind in NOT_IN_GGML or not len(x) or not w.rows:
             return super().matmul(x, w, out)
         x = np.ascontiguousarray(x, np.float32)
         if out is None:

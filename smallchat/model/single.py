@@ -185,12 +185,14 @@ class SingleToken:
         normed, all_hidden, count = self._buffers.normed[None], [], 0
         for piece, found, hidden in zip(layer.pieces, matrices, layer.gate.active, strict=True):
             active = np.flatnonzero(hidden)
+            all_hidden.append(hidden)
+            if not len(active):
+                continue
             count += len(active)
             up = found.up
             rows = np.take(up.data[piece.start : piece.stop], active, axis=0, mode="clip")
             product = self._kernels.matmul(normed, Matrix(up.kind, len(active), up.cols, rows))
             hidden[active] *= product[0] * np.float32(weights[piece.expert])
-            all_hidden.append(hidden)
         self._count(layer, count, sum(len(hidden) for hidden in all_hidden))
         self._sum_down(layer, matrices, all_hidden)
 
