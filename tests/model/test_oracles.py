@@ -49,9 +49,7 @@ def test_float_weights_give_llama_cpps_logits(kernels, threads, chunk):
     assert worst(got, exact) < 1e-4
 
 
-@pytest.mark.parametrize(
-    ("kernels", "threads"), [("numpy", 1), ("numpy", 2), ("ggml", 1), ("ggml", 2), ("ggml", 3), ("ggml", 4)]
-)
+@pytest.mark.parametrize(("kernels", "threads"), [("numpy", 2), ("ggml", 1), ("ggml", 2), ("ggml", 4)])
 def test_the_window_of_a_long_text(kernels, threads):
     """4200 tokens across the window of 4096: in chunks, and once more its end token by token."""
     material = np.load(shared("oracle", "softmax-swa-f32.npz"))
@@ -182,14 +180,13 @@ def test_a_kv_cache_rounds_as_much_as_is_stated(name, kv, kernels, chunk, pinned
     assert worst(got, exact) < most
 
 
-@pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kv", KV_ERROR)
-def test_a_ring_rounds_as_much_as_is_stated(kv, threads):
+def test_a_ring_rounds_as_much_as_is_stated(kv):
     """The window of 4096 passed in chunks, then token by token."""
     material = np.load(shared("oracle", "softmax-swa-f32.npz"))
     tokens, positions = material["tokens"].tolist(), material["positions"].tolist()
     exact = material["exact"].astype(np.float64)[3:]
-    with opened(shared("oracle", "softmax-swa-f32.gguf"), "ggml", threads, context=8192, kv=kv) as engine:
+    with opened(shared("oracle", "softmax-swa-f32.gguf"), "ggml", 2, context=8192, kv=kv) as engine:
         engine.feed(tokens[:4094])
         single = {position: engine.feed(tokens[position : position + 1]) for position in range(4094, 4200)}
         mean, most = KV_ERROR[kv]
@@ -203,11 +200,11 @@ def test_a_ring_rounds_as_much_as_is_stated(kv, threads):
         assert worst(last, exact[-1:]) < most
 
 
-@pytest.mark.parametrize("chunk", [1, 16, 512])
+@pytest.mark.parametrize("chunk", [1, 512])
 @pytest.mark.parametrize("kernels", ["numpy", "ggml"])
 def test_threads_change_nothing_but_rounding(kernels, chunk):
     one, _, _ = asked("sigmoid-rope-f32", kernels, threads=1, chunk=chunk)
-    for threads in (2, 3, 4):
+    for threads in (2, 4):
         more, _, _ = asked("sigmoid-rope-f32", kernels, threads=threads, chunk=chunk)
         assert worst(more, one.astype(np.float64)) < 1e-5
 
