@@ -167,14 +167,15 @@ class Engine:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             size = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv)
             _refuse_larger_than_memory(size, context)
-            plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout)
+            threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
+            plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout, threads)
             chosen, note = choose(kernels)
             tokenizer = Tokenizer(model.gguf, config.vocabulary)
             model.gguf.forget("tokenizer.ggml.")
             engine = cls(
                 *(model, tokenizer, chosen, plan),
                 limit=limit,
-                threads=threads or suitable_threads(read_card(model.gguf, config).active_parameters),
+                threads=threads,
                 context=context,
                 chunk=chunk,
                 kv=kv,
@@ -202,8 +203,14 @@ class Engine:
 
     @property
     def kv_bytes(self) -> int:
-        """Bytes of the KV cache that hold tokens now."""
-        return self._cache.used_bytes
+        """Bytes of the KV cache that hold tokens now, those of all ranks."""
+        config = self.config
+        return self._cache.used * KVCache.token_bytes(config.kv_heads, config.head_size, self.kv)
+
+    @property
+    def processes(self) -> list[int]:
+        """Numbers of the processes that compute: this one, then the other ranks."""
+        return [os.getpid(), *(self._ranks.pids if self._ranks is not None else [])]
 
     def counters(self) -> Counters:
         """What was read and waited for since the model was loaded."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -113,14 +114,17 @@ def snapshot(engine: Engine) -> Telemetry:
 
 
 def memory(engine: Engine) -> Memory:
-    """Memory of this process by use, in bytes.
+    """Memory of the processes that compute by use, in bytes.
 
     `weights` and `experts` are those of the model that are in memory, also where the page cache holds them;
-    `rest` is what remains of the process's own memory beside them and the KV cache.
+    `rest` is what remains of the processes' own memory beside them and the KV cache.
     """
-    process = psutil.Process().memory_info()
-    # Pages of the mapped file count as shared; the rest of the process is its own.
-    own = process.rss - getattr(process, "shared", 0)
+    own = 0
+    for number in engine.processes:
+        with contextlib.suppress(psutil.Error):  # a rank that has ended is told elsewhere
+            info = psutil.Process(number).memory_info()
+            # Pages of the mapped file count as shared; the rest of a process is its own.
+            own += info.rss - getattr(info, "shared", 0)
     experts, kv = engine.experts.resident_bytes(), engine.kv_bytes
     slots = experts if engine.plan.slots is not None else 0
     rest = max(0, own - kv - slots)

@@ -12,6 +12,10 @@ PROGRAM_BYTES = 240 << 20
 decoder after a prompt of 256 tokens, 12 for the template's process, 60 for the screen; the rest is for long
 conversations."""
 
+RANK_BYTES = 72 << 20
+"""What each rank beside the first takes: 45 MB of its own after a prompt of 1024 tokens, and its part of what
+the ranks share."""
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
@@ -22,14 +26,15 @@ class MemoryPlan:
     slots: int | None
 
 
-def plan(budget: int | None, weights: int, kv: int, layout: ExpertLayout) -> MemoryPlan:
-    """Share out `budget` bytes: dense weights, a full KV cache, the program, and the rest for experts.
+def plan(budget: int | None, weights: int, kv: int, layout: ExpertLayout, ranks: int = 1) -> MemoryPlan:
+    """Share out `budget` bytes: dense weights, a full KV cache, the program with its ranks, and the rest for
+    experts.
 
     Raises `BudgetError` that names the smallest budget that works; nothing has been read by then.
     """
     if budget is None:
         return MemoryPlan(weights, kv, None)
-    needed = weights + kv + PROGRAM_BYTES
+    needed = weights + kv + PROGRAM_BYTES + (ranks - 1) * RANK_BYTES
     smallest = needed + layout.layers * layout.largest_expert
     if budget < smallest:
         raise BudgetError(

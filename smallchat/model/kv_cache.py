@@ -172,9 +172,9 @@ class KVCache:
         return tokens * cls.token_bytes(kv_heads, head_size, kind)
 
     @property
-    def used_bytes(self) -> int:
-        """Bytes that hold tokens now."""
-        return sum(min(self._highest, layer.capacity) for layer in self.layers) * self._token_bytes
+    def used(self) -> int:
+        """Tokens that are held now, those of each layer."""
+        return sum(min(self._highest, layer.capacity) for layer in self.layers)
 
     def wrote(self, end: int) -> None:
         """Note that positions below `end` may have been written, also by a pass that was then given up."""
