@@ -69,7 +69,6 @@ class Engine:
     def __init__(
         self,
         model: OpenModel,
-        tokenizer: Tokenizer,
         kernels: Kernels,
         plan: budget.MemoryPlan,
         *,
@@ -81,7 +80,7 @@ class Engine:
         sparse_head: SparseHead | None,
     ) -> None:
         """Use `Engine.load`."""
-        self.config, self.weights, self.tokenizer = model.config, model.weights, tokenizer
+        self.config, self.weights = model.config, model.weights
         self.kernels, self.plan, self.kv = kernels, plan, kv
         self.notes: list[str] = list(model.config.notes)
         """What the user should know about how this model runs, each one sentence."""
@@ -106,6 +105,12 @@ class Engine:
         self._answers = 0  # begun so far: only the latest may go on
         self._blas = threadpoolctl.ThreadpoolController()
         self._start(model)
+        try:  # while the other ranks load
+            self.tokenizer = Tokenizer(model.gguf, model.config.vocabulary)
+        except BaseException:
+            self.close()
+            raise
+        model.gguf.forget("tokenizer.ggml.")
 
     def _start(self, model: OpenModel) -> None:
         """The decoder of this process, and the other ranks; the KV cache is empty then."""
@@ -170,10 +175,8 @@ class Engine:
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
             plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout, threads)
             chosen, note = choose(kernels)
-            tokenizer = Tokenizer(model.gguf, config.vocabulary)
-            model.gguf.forget("tokenizer.ggml.")
             engine = cls(
-                *(model, tokenizer, chosen, plan),
+                *(model, chosen, plan),
                 limit=limit,
                 threads=threads,
                 context=context,
