@@ -132,7 +132,21 @@ def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str
         "read_bytes_per_token": read / len(steps),
         "wait_ms_per_token": waited / len(steps) * 1e3,
         "neuron_sparsity": engine.counters().neuron_sparsity,
+        "head_agreement": None if engine.sparse_head is None else _agreement(engine, ids, work.answer),
     }
+
+
+def _agreement(engine: Engine, ids: list[int], answer: int) -> float:
+    """Share of the last `answer` tokens after which the sparse head's first choice is the dense head's."""
+    choices = []
+    for head in (engine.sparse_head, None):
+        sparse, engine.sparse_head = engine.sparse_head, head
+        engine.clear()
+        engine.feed(ids[:-answer])
+        logits = (engine.feed([token]) for token in ids[-answer:])
+        choices.append([int(row.argmax()) for row in logits if row is not None])
+        engine.sparse_head = sparse
+    return float(np.mean(np.equal(choices[0], choices[1])))
 
 
 def _narrate(text: str) -> None:
@@ -144,7 +158,7 @@ def _narrate(text: str) -> None:
 def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
     hits, budget, zeros = facts["expert_hit_rate"], facts["mem_budget_bytes"], facts["neuron_sparsity"]
     mapped = "read by the system, as it likes"
-    read, waited = size(facts["read_bytes_per_token"]), f"{facts['wait_ms_per_token']:.1f} ms"
+    read, waited = size(facts["read_bytes_per_token"]), facts["wait_ms_per_token"]
     rows = [
         ("model", f"{facts['model']}  {facts['path']}"),
         ("kernels", f"{facts['kernels']}, {facts['threads']} threads"),
@@ -160,6 +174,10 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if zeros is not None:
         rows.append(("neurons", f"{zeros:.0%} of the used experts' were zero"))
+    if facts["head_agreement"] is not None:
+        rows.append(
+            ("sparse head", f"the dense head's first choice for {facts['head_agreement']:.0%} of tokens")
+        )
     if facts["made_up_weights"]:
         rows.append(("note", "made-up weights: they measure speed, never quality"))
     return rows

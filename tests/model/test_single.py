@@ -94,3 +94,20 @@ def test_transposed_files_with_any_number_of_neurons_are_shared(width, kernels, 
         engine.clear()
         got = np.concatenate([engine.feed([token]) for token in TOKENS[:30]])
     assert worst(got, exact) < 1e-4
+
+
+@pytest.mark.parametrize("name", ["plain", "transposed", "window-Q4_0", "as-released"])
+def test_leaving_silent_neurons_out_changes_nothing_but_rounding(name, monkeypatch):
+    """Forced for every layer, however many neurons are active."""
+    recipe = (LAYOUTS | TYPES)[name]
+    tokens = [int(token) for token in np.random.default_rng(7).integers(0, 256, 24)]
+
+    def logits(below: float) -> np.ndarray:
+        monkeypatch.setattr("smallchat.model.single.SPARSE_BELOW", below)
+        with opened(model(recipe).path, "ggml", context=64) as engine:
+            made = [engine.feed([token]).copy() for token in tokens]
+            assert 0 < engine.counters().neuron_sparsity < 1
+        return np.concatenate(made)
+
+    dense, sparse = logits(0.0), logits(2.0)
+    assert worst(sparse, dense.astype(np.float64)) < 2e-3

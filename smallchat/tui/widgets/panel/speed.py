@@ -62,7 +62,10 @@ class SpeedFigure(Figure):
         if progress is None:
             told = f"{speed(self._prompt)} tok/s" if self._prompt else BLANK
             return Content.assemble(("prompt ", "$quiet"), told)
+        left = progress.seconds_left
         told = f"reading prompt {progress.done:,}/{progress.total:,} "
+        if left is not None and left >= 1:
+            told += f"{left:.0f} s left "
         room = max(0, width - len(told))
         return Content(told) + bar(progress.done / max(1, progress.total), room)
 
