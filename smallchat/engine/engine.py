@@ -14,21 +14,21 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import psutil
 import threadpoolctl
 
 from smallchat.engine.events import FinishReason, PromptProgress, Token
+from smallchat.engine.fitting import fitting_context, refuse_larger_than_memory, suitable_threads
 from smallchat.engine.loading import OpenModel, make_decoder, open_model
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Sizes
 from smallchat.engine.telemetry import Counters, Tally
-from smallchat.errors import BudgetError, ContextError, EngineError
+from smallchat.engine.watching import CancelledError, PromptWatcher, report_layers
+from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget
 from smallchat.experts.store import ExpertStore
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import read_card
-from smallchat.model.config import ModelConfig
 from smallchat.model.decoder import Watcher
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
@@ -51,16 +51,6 @@ Bytes = npt.NDArray[np.uint8]
 DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
 them."""
-PROGRESS_SECONDS = 0.2
-"""How far a prompt is, is told this often within a chunk."""
-SMALL_MODEL = 50_000_000
-"""Below so many active parameters a token is computed sooner by one process than handed to two."""
-MOST_RANKS = 8
-"""More share the memory's speed without adding to it."""
-
-
-class CancelledError(Exception):
-    """The prompt was given up between two layers."""
 
 
 class Engine:
@@ -167,11 +157,11 @@ class Engine:
         model = open_model(path)
         try:
             config = model.config
-            context = _fitting_context(context, config, model.gguf.path)
+            context = fitting_context(context, config, model.gguf.path)
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             size = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv)
-            _refuse_larger_than_memory(size, context)
+            refuse_larger_than_memory(size, context)
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
             plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout, threads)
             chosen, note = choose(kernels)
@@ -380,8 +370,8 @@ class Engine:
         report(reused)
         for start in range(reused, total, self.chunk):
             piece = prompt[start : start + self.chunk]
-            report_layers = functools.partial(_report_layers, report, start, len(piece) / self.config.layers)
-            watcher = _PromptWatcher(self.tally, should_stop, report_layers)
+            told = functools.partial(report_layers, report, start, len(piece) / self.config.layers)
+            watcher = PromptWatcher(self.tally, should_stop, told)
             self._feed(piece, watcher)
             report(start + len(piece))
         if self._logits is None:
@@ -443,60 +433,7 @@ class Engine:
         return self._model
 
 
-def _report_layers(report: Callable[[int], None], start: int, tokens_a_layer: float, layer: int) -> None:
-    report(start + int(layer * tokens_a_layer))
-
-
-class _PromptWatcher:
-    """Counts experts, tells how far a chunk is, and gives the prompt up where that is wanted."""
-
-    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
-        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
-        self._tally, self._should_stop, self._report = tally, should_stop, report
-        self._told = time.perf_counter()
-
-    def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
-        self.check()
-        self._tally.layer(layer, experts)
-        now = time.perf_counter()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            self._report(layer)
-
-    def token(self, experts: npt.NDArray[np.int64]) -> None:
-        self._tally.token(experts)
-
-    def check(self) -> None:
-        if self._should_stop():
-            raise CancelledError
-
-
 def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
     length = min(len(held), len(prompt))
     differs = np.flatnonzero(np.asarray(held[:length], np.int64) != prompt[:length])
     return int(differs[0]) if len(differs) else length
-
-
-def suitable_threads(active_parameters: int) -> int:
-    """Ranks for a model on this machine: one a physical processor that is ours, where they have enough to
-    do."""
-    if active_parameters < SMALL_MODEL:
-        return 1
-    cores = psutil.cpu_count(logical=False) or 1
-    if hasattr(os, "sched_getaffinity"):
-        cores = min(cores, len(os.sched_getaffinity(0)))
-    return min(cores, MOST_RANKS)
-
-
-def _fitting_context(context: int, config: ModelConfig, path: Path) -> int:
-    if context > config.context and context != DEFAULT_CONTEXT:
-        what = f"A context of {context} tokens is larger than that of {path}"
-        raise ContextError(what, f"Give --context {config.context} or less")
-    return min(context, config.context)
-
-
-def _refuse_larger_than_memory(kv: int, context: int) -> None:
-    total = psutil.virtual_memory().total
-    if kv > total:
-        what = f"A context of {context} tokens needs {kv >> 20} MiB; this machine has {total >> 20} MiB"
-        raise BudgetError(what, "Give a smaller --context")
