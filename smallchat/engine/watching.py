@@ -15,7 +15,7 @@ PROGRESS_SECONDS = 0.2
 
 
 class CancelledError(Exception):
-    """The prompt was given up between two layers."""
+    """The prompt was given up."""
 
 
 def report_layers(report: Callable[[int], None], start: int, tokens_a_layer: float, layer: int) -> None:
