@@ -52,9 +52,57 @@ def test_no_command_but_pull_speaks_to_anyone(seen: Path) -> None:
         ["models", "verify", path],
         ["doctor", "--json"],
         ["paths"],
+        ["bench", "--model", path, "--prompt-tokens", "4", "--gen-tokens", "2", "--threads", "2"],
+        ["notes", "search", "tree", "--notes", str(seen.parent)],
     ]
     codes = [run(*arguments) for arguments in runs]
-    assert codes == [0, 3, 0, 0, 0, 0, 0]
+    assert codes == [0, 3, 0, 0, 0, 0, 0, 0, 0]
+    assert not seen.exists(), seen.read_text()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX systems")
+def test_the_app_and_its_decoder_speak_to_no_one(seen: Path) -> None:
+    """In a real terminal: opened, asked, answered, closed."""
+    import fcntl
+    import pty
+    import select
+    import struct
+    import termios
+    import time
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+    environment = os.environ | {"TERM": "xterm-256color"}
+    command = [sys.executable, "-m", "smallchat"]
+    app = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
+    os.close(theirs)
+    shown, deadline = b"", time.monotonic() + 60
+
+    def until(text: bytes) -> None:
+        nonlocal shown
+        while text not in shown:
+            assert time.monotonic() < deadline, shown[-2000:]
+            if select.select([ours], [], [], 0.2)[0]:
+                shown += os.read(ours, 1 << 16)
+        shown = b""
+
+    try:
+        until(b"Enter sends")
+        os.write(ours, b"What is smallchat?\r")
+        until(b"seed")  # the line below an answer that is complete
+        os.write(ours, b"\x11")
+        while app.poll() is None:
+            assert time.monotonic() < deadline
+            if select.select([ours], [], [], 0.2)[0]:
+                try:
+                    os.read(ours, 1 << 16)
+                except OSError:  # Linux: the terminal is closed
+                    break
+        assert app.wait(20) == 0
+    finally:
+        app.kill()
+        app.wait()
+        os.close(ours)
     assert not seen.exists(), seen.read_text()
 
 
