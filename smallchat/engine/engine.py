@@ -116,11 +116,7 @@ class Engine:
         store = memory = None
         if slots is not None:
             store = ExpertStore(model.gguf.path)
-            memory = (
-                self._ranks.memory.slots
-                if self._ranks
-                else np.empty(slots * model.layout.largest_expert, np.uint8)
-            )
+            memory = self._ranks.memory.slots if self._ranks else np.empty(size, np.uint8)
             memory = memory.reshape(slots, -1)
         team = self._ranks.team if self._ranks else None
         self.decoder, self.experts = make_decoder(model, self.kernels, memory, store, team)
@@ -143,7 +139,8 @@ class Engine:
         `mem` is a budget for everything, in bytes or as "1G" (None: no limit); `kernels` "auto", "numpy" or
         "ggml"; `threads` the processes that compute (None: what suits model and machine); `context` the
         tokens that must fit (the default means: at most that many); `chunk` the prompt tokens of one forward
-        pass; `kv` the type of the KV cache, "f32", "f16" or "q8".
+        pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head` lets the file's LM head
+        predictor, where it has one, leave out rows of the head.
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.

@@ -18,8 +18,7 @@ MOST_RANKS = 8
 
 
 def suitable_threads(active_parameters: int) -> int:
-    """Ranks for a model on this machine: one a physical processor that is ours, where they have enough to
-    do."""
+    """Ranks for a model here: one a physical processor that is ours, where they have enough to do."""
     if active_parameters < SMALL_MODEL:
         return 1
     cores = psutil.cpu_count(logical=False) or 1

@@ -40,8 +40,7 @@ class GgmlKernels(NumpyKernels):
     """
 
     def __init__(self, library: Path, probe: bool = True) -> None:
-        """Raises `KernelError` where the library does not load or compute here; `probe` tries it in a
-        child."""
+        """Raises `KernelError` where the library does not compute here; `probe` tries it in a child."""
         self.name = f"ggml ({library.parent.name})"
         if probe and not _works(str(library)):
             raise KernelError(f"ggml does not run on this machine: {library}", "Use --kernels numpy")

@@ -111,8 +111,7 @@ def address_of(array: Any) -> int:
 
 
 class Context:
-    """Where tensors live, for one user on one thread; given back together. The library allows 64 at a
-    time."""
+    """Where tensors live, for one thread; given back together. The library allows 64 at a time."""
 
     def __init__(self, library: Library) -> None:
         """Raises `OSError` where there are too many."""
@@ -185,8 +184,7 @@ class Graph:
         return made
 
     def finish(self, work: int = 0) -> None:
-        """Call once when all is added; `work` bytes are set aside where that is more than the graph asks
-        for."""
+        """Call once when all is added; at least `work` bytes are set aside for the computation."""
         self._plan = self._library.plan(self._address, 1)
         self._plan.work_size = max(self._plan.work_size, work) + 64
         self._work = ct.create_string_buffer(self._plan.work_size)

@@ -77,8 +77,7 @@ def dequantise(kind: TensorType, data: Bytes) -> Floats:
 
 
 def quantise_q8_0(values: Floats) -> Bytes:
-    """float32 [..., cols] → uint8 [..., row bytes]: blocks of 32 with the scale largest / 127, as ggml makes
-    them."""
+    """float32 [..., cols] → uint8 [..., row bytes]: blocks of 32, scale largest / 127, as ggml makes them."""
     blocks = values.reshape(*values.shape[:-1], -1, 32)
     scale = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
     inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)

@@ -116,8 +116,7 @@ class Decoder:
 
     @property
     def neuron_sparsity(self) -> float | None:
-        """Share of the chosen experts' neurons that ReLU made zero, of this rank's, in single tokens; None:
-        not seen."""
+        """Share of this rank's neurons that ReLU made zero, in single tokens; None: none was seen."""
         single = self._single
         return single.silent / single.neurons if single is not None and single.neurons else None
 
@@ -135,8 +134,7 @@ class Decoder:
 
         `ids` is int64 [n], n ≥ 1, and fits what is left of the context. Returns logits: float32 [n, V] for
         `every` position, else [1, V] for the last; `sparse`: with −inf for the rows that the file's predictor
-        leaves out. What is returned for the last is valid until the next
-        call.
+        leaves out. What is returned for the last is valid until the next call.
         """
         start = cache.length
         cache.wrote(start + len(ids))
@@ -166,8 +164,7 @@ class Decoder:
         return normed
 
     def _layers(self, x: Floats, start: int, cache: KVCache, every: bool, watcher: Watcher | None) -> Floats:
-        """All layers; `x` is [n, d] and changed in place. Returns those tokens, of which logits are
-        wanted."""
+        """All layers; `x` is [n, d] and changed in place. Returns the tokens whose logits are wanted."""
         config = self.config
         rotation = Rotation.at(np.arange(start, start + len(x)), config.rope_size, config.rope_base)
         for index, layer in enumerate(self.weights.layers):

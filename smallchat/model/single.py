@@ -179,8 +179,7 @@ class SingleToken:
             self._sum_down(layer, matrices, hidden)
 
     def _sparse(self, layer: _Layer, matrices: list[ExpertMatrices], weights: list[float]) -> None:
-        """The same, with the up rows of active neurons only: gathered first, which pays where they are
-        few."""
+        """The same with the up rows of active neurons only, gathered first: it pays where they are few."""
         layer.gate(layer.feed_forward_norm, layer.pieces, matrices)
         normed, all_hidden, count = self._buffers.normed[None], [], 0
         for piece, found, hidden in zip(layer.pieces, matrices, layer.gate.active, strict=True):

@@ -58,8 +58,7 @@ class RankTeam:
     """One rank's side of a `smallchat.model.team.Team` of several processes."""
 
     def __init__(self, memory: SharedMemory, share: Share, watch: Callable[[], None]) -> None:
-        """`watch` is called now and then while waiting: it raises, or ends the process, where another rank
-        died."""
+        """`watch` is called now and then while waiting; it raises, or ends us, where another rank died."""
         self.share = share
         self._memory, self._watch = memory, watch
         self._mine = memory.line(share.rank)
