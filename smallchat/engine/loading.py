@@ -34,7 +34,7 @@ class OpenModel:
 
 
 def open_model(path: str | Path, vocabulary: bool = True) -> OpenModel:
-    """Open a GGUF; without `vocabulary` its texts are passed over. Raises `ModelError` and leaves none open."""
+    """Open a GGUF; without `vocabulary` its texts are passed over. Raises `ModelError`, with none open."""
     gguf = GgufFile(path, skip=() if vocabulary else ("tokenizer.",))
     try:
         config = read_config(gguf)
