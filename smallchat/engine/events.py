@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
 
-ON_DISK, IN_MEMORY, USED = 0, 1, 2
-"""States of one expert in `Telemetry.experts`: to be read from disk, in memory, used by the last token."""
+ON_DISK, IN_MEMORY, USED, READING = 0, 1, 2, 3
+"""States of one expert in `Telemetry.experts`: to be read from disk, in memory, used by the last token, being
+read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class Token:
     elapsed: float
     """Time since `generate` was called."""
     finish: FinishReason | None = None
+    compute_seconds: float = 0.0
+    """Part of `seconds` that the decoder computed."""
+    wait_seconds: float = 0.0
+    """… that it waited for experts to be read; what remains is sampling, text and the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,32 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Storage:
+    """What the expert cache did since load; all counts only grow."""
+
+    hits: int
+    """Uses of experts that were in memory when their layer began."""
+    misses: int
+    guesses_right: int
+    """Experts read ahead on a guess, and used before they left again."""
+    guesses_wrong: int
+    read_bytes: int
+    read_speed: float
+    """Bytes a second of the disk while it read, lately; 0 before the first read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What another budget would give, from the trace of this session."""
+
+    budget: int
+    """Bytes, of everything."""
+    hit_rate: float
+    tokens_per_second: float
+    """0: not known yet."""
+
+
+@dataclass(frozen=True, slots=True)
 class Telemetry:
     """The state of the engine, a few times a second while it works and whenever it changed."""
 
@@ -143,6 +174,12 @@ class Telemetry:
     """Tokens a second over the last second or so of decoding; 0 before the first."""
     hit_rate: float | None
     """Share of expert uses that needed no read, since load; None where the system does the paging."""
+    storage: Storage | None = None
+    """None where the system does the paging."""
+    neuron_sparsity: float | None = None
+    """Share of the neurons of used experts that were zero; None: not measured."""
+    what_if: tuple[Estimate, ...] = ()
+    """Smallest budget first; empty until enough tokens were decoded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +234,9 @@ def parse(line: bytes) -> Envelope:
             body["memory"] = Memory(**body["memory"])
             body["experts"] = base64.b64decode(body["experts"])
             body["heat"] = base64.b64decode(body["heat"])
+            storage = body["storage"]
+            body["storage"] = storage and Storage(**storage)
+            body["what_if"] = tuple(Estimate(**one) for one in body["what_if"])
         if kind is Ready:
             body["notes"] = tuple(body["notes"])
         return Envelope(int(raw["request"]), kind(**body))

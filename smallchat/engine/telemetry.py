@@ -110,6 +110,7 @@ def snapshot(engine: Engine) -> Telemetry:
         prompt_speed=tally.prompt_speed,
         decode_speed=tally.decode_speed,
         hit_rate=engine.experts.hit_rate,
+        neuron_sparsity=engine.decoder.neuron_sparsity,
     )
 
 
