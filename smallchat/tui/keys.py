@@ -33,7 +33,7 @@ KEYS = (
     Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
     Key(
         "Ctrl+↑",
-        "to the messages and back; Esc too, while no answer comes",
+        "to the messages and back (Esc too)",
         "ctrl+up,escape",
         "messages",
         yields=True,

@@ -171,8 +171,8 @@ class Transcript(VerticalScroll, inherit_bindings=False):
     def _show_mark(self) -> None:
         if self._turns_shown and self._index(self._marked) == len(self._turns_shown):
             self._marked = self._turns_shown[-1]
-        for view in self._views:
-            view.set_class(view.turn is self._marked, "-marked")
+        for one in self._views:
+            one.set_class(one.turn is self._marked, "-marked")
         view = self._marked_view()
         if self._reveal is None:
             return
