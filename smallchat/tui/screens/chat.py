@@ -26,6 +26,7 @@ from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.conversations import ConversationsScreen
+from smallchat.tui.screens.messages import Messages
 from smallchat.tui.screens.note_commands import NoteCommands
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
@@ -40,7 +41,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, NoteCommands):
+class ChatScreen(Guarded, Messages, NoteCommands):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
