@@ -29,6 +29,7 @@ from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
+from smallchat.tui.screens.messages import Messages
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
@@ -42,7 +43,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, ChatCommands):
+class ChatScreen(Guarded, Messages, ChatCommands):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
