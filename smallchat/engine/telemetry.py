@@ -121,6 +121,7 @@ def memory(engine: Engine) -> Memory:
             own += info.rss - getattr(info, "shared", 0)
     experts, kv = engine.experts.resident_bytes(), engine.kv_bytes
     slots = experts if engine.plan.slots is not None else 0
-    rest = max(0, own - kv - slots)
+    # Where there are several ranks, both lie in memory that they share, and are not in `own`.
+    rest = max(0, own - kv - slots) if len(engine.processes) == 1 else own
     weights = engine.plan.weights
     return Memory(weights, experts, kv, rest, weights + experts + kv + rest, engine.budget)
