@@ -17,6 +17,8 @@ class Key:
     action: str = ""
     footer: str = ""
     """Its word in the footer; empty: not shown there."""
+    yields: bool = False
+    """A widget that has the focus may want this key for itself."""
 
 
 KEYS = (
@@ -29,6 +31,13 @@ KEYS = (
     Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
     Key("Ctrl+O", "saved conversations: open, delete", "ctrl+o", "conversations", "Open"),
     Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
+    Key(
+        "Ctrl+↑",
+        "to the messages and back (Esc too)",
+        "ctrl+up,escape",
+        "messages",
+        yields=True,
+    ),
     Key("F2", "search your notes as you type", "f2", "search_notes"),
     Key("F4", "sources of the last answer from your notes", "f4", "sources"),
     Key("F1", "this help", "f1", "help", "Help"),
@@ -38,18 +47,32 @@ KEYS = (
     Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "app.quit", "Quit"),
 )
 
+MESSAGE_KEYS = (
+    Key("↑ ↓, K J", "the message before, the next one; a page of it where it is long", "up,k", "turn(-1)"),
+    Key("", "next message", "down,j", "turn(1)"),
+    Key("G, Shift+G", "first message, last message", "g,home", "turn_at(0)"),
+    Key("", "last message", "G,end", "turn_at(-1)"),
+    Key("Esc, I", "back to writing", "i", "messages", "Write"),
+)
+"""While the messages have the focus: what is done to the one that is marked."""
+
 
 def bindings() -> list[BindingType]:
     """What the chat screen binds. Priority: the text area must not take Ctrl+Y and its like."""
-    return [
-        Binding(
-            key.keys,
-            key.action,
-            key.footer or key.meaning,
-            show=bool(key.footer),
-            priority=True,
-            id=key.action,
-        )
-        for key in KEYS
-        if key.action
-    ]
+    return [_binding(key, key.action, priority=not key.yields) for key in KEYS if key.action]
+
+
+def message_bindings() -> list[BindingType]:
+    """What the transcript binds: actions of the chat screen on its focused turn."""
+    return [_binding(key, f"screen.{key.action}") for key in MESSAGE_KEYS]
+
+
+def _binding(key: Key, action: str, priority: bool = False) -> Binding:
+    return Binding(
+        key.keys,
+        action,
+        key.footer or key.meaning,
+        show=bool(key.footer),
+        priority=priority,
+        id=action,
+    )

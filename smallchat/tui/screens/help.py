@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from smallchat import paths
 from smallchat.tui.commands import COMMANDS
-from smallchat.tui.keys import KEYS
+from smallchat.tui.keys import KEYS, MESSAGE_KEYS
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
@@ -35,6 +35,8 @@ class HelpScreen(ModalScreen[None]):
             dialog.border_title = "Help"
             dialog.border_subtitle = "Esc closes"
             yield from _table([(key.label, key.meaning) for key in KEYS])
+            yield Static(Content("Among the messages"), classes="heading")
+            yield from _table([(key.label, key.meaning) for key in MESSAGE_KEYS if key.label])
             yield Static(Content("Commands"), classes="heading")
             yield from _table([(command.usage, command.meaning) for command in COMMANDS], "wide")
             yield Static(Content("A bigger model"), classes="heading")

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
 from smallchat.chat.records import Conversation, Turn
+from smallchat.tui import keys
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn
 from smallchat.tui.widgets.transcript.welcome import Welcome
@@ -23,8 +26,19 @@ MOST = 16
 """Above this many, the oldest are taken down when the reader is at the end."""
 
 
-class Transcript(VerticalScroll, can_focus=False):
-    """Draws the turns of a session; follows the end until the reader scrolls up."""
+class Transcript(VerticalScroll, inherit_bindings=False):
+    """Draws the turns of a session; follows the end until the reader scrolls up.
+
+    While it has the focus, one turn is marked: what keys act on.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *keys.message_bindings(),
+        Binding("pageup", "page_up", "Scroll up", show=False),
+        Binding("pagedown", "page_down", "Scroll down", show=False),
+        Binding("ctrl+end", "screen.follow", "Follow", show=False),
+    ]
+    FOCUS_ON_CLICK = False  # a click begins a selection; the keyboard stays with the prompt
 
     def __init__(self, wake: Callable[[], None]) -> None:
         """`wake` has `show` called soon."""
@@ -37,6 +51,11 @@ class Transcript(VerticalScroll, can_focus=False):
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
         self._wants_older = False
+        self._marked: Turn | None = None
+        """The turn that is marked while this has the focus."""
+        self._reveal: int | None = None
+        """The marked turn is about to be brought into view: a long one's beginning (1) or its end (-1)."""
+        self._turns_shown: Sequence[Turn] = ()
         self._placing = False
         """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
@@ -58,7 +77,8 @@ class Transcript(VerticalScroll, can_focus=False):
 
     async def show(self, dialogue: Dialogue) -> None:
         """Make the mounted messages those of the session, and draw what changed in them."""
-        turns = dialogue.session.turns
+        self._turns_shown = turns = dialogue.session.turns
+        self.can_focus = bool(turns)
         same = 0
         for view, turn in zip(self._views, turns[self._start :], strict=False):
             if view.turn is not turn:
@@ -83,12 +103,92 @@ class Transcript(VerticalScroll, can_focus=False):
         elif new and self._start:
             self.call_after_refresh(self._fill)
         self._tell_older()
+        self._show_mark()
 
     async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
         """What stands here while there are no messages."""
         await self._take_down_welcome()
         self._welcome = Welcome(demo, recent)
         await self._turns.mount(self._welcome)
+
+    @property
+    def focused_turn(self) -> Turn | None:
+        """The turn that keys act on; None while the keyboard belongs to another widget."""
+        return self._marked if self.has_focus else None
+
+    def focus_turn(self, turn: Turn, step: int = 1) -> None:
+        """Mark this turn of the session, and bring it into view: for a negative step, a long one's end."""
+        self._marked, self._reveal = turn, 1 if step > 0 else -1
+        self.release_anchor()
+        if not any(view.turn is turn for view in self._views):
+            self.load_older()
+        self._wake()
+
+    def move_focus(self, step: int) -> bool:
+        """Mark the turn `step` further down; a long one is scrolled through first.
+
+        False behind the last turn: there is none to mark.
+        """
+        view = self._marked_view()
+        if view is not None and self._scroll_within(view, step):
+            return True
+        index = self._index(self._marked) + step
+        if index >= len(self._turns_shown):
+            return False
+        self.focus_turn(self._turns_shown[max(0, index)], step)
+        return True
+
+    def on_focus(self) -> None:
+        """Begin where this was left if that is in view, and with the last turn at the end."""
+        seen = [view for view in self._views if view.region.intersection(self.region).height]
+        if seen and (self.at_end or self._marked_view() not in seen):
+            self._marked = seen[-1].turn
+        self._wake()
+
+    def _index(self, turn: Turn | None) -> int:
+        """Place of the turn in the session; of one that is gone, behind the last."""
+        turns = self._turns_shown
+        return next((index for index, one in enumerate(turns) if one is turn), len(turns))
+
+    def _marked_view(self) -> TurnView | None:
+        return next((view for view in self._views if view.turn is self._marked), None)
+
+    def _scroll_within(self, view: TurnView, step: int) -> bool:
+        """Show more of a message that is longer than the screen; False where there is no more."""
+        region, height = view.virtual_region, self.size.height
+        top, bottom = self.scroll_y, self.scroll_y + height
+        if region.height <= height:
+            return False
+        page = max(1, height - 2)
+        if step > 0 and region.y <= bottom < region.bottom:
+            self.scroll_to(y=min(top + page, region.bottom - height), animate=False)
+            return True
+        if step < 0 and region.bottom >= top > region.y:
+            self.scroll_to(y=max(top - page, region.y), animate=False)
+            return True
+        return False
+
+    def _show_mark(self) -> None:
+        if self._turns_shown and self._index(self._marked) == len(self._turns_shown):
+            self._marked = self._turns_shown[-1]
+        for one in self._views:
+            one.set_class(one.turn is self._marked, "-marked")
+        view = self._marked_view()
+        if self._reveal is None:
+            return
+        if view is None:
+            self.load_older()
+            return
+        step, self._reveal = self._reveal, None
+        self.call_after_refresh(self._bring_into_view, view, step)
+
+    def _bring_into_view(self, view: TurnView, step: int) -> None:
+        region, height = view.virtual_region, self.size.height
+        begin, end = region.y, region.bottom - height
+        if region.height > height:
+            self.scroll_to(y=begin if step > 0 else end, animate=False, immediate=True)
+        elif not end <= self.scroll_y <= begin:
+            self.scroll_to(y=begin if self.scroll_y > begin else end, animate=False, immediate=True)
 
     async def _take_down_welcome(self) -> None:
         if self._welcome is not None:
