@@ -70,10 +70,10 @@ def column(shown: Shown, width: int, height: int) -> Arrangement:
     for brief, whole in ((False, True), (True, True), (True, False)):
         before = _figures(shown, width, brief)
         after = _outlook(shown, width, brief, tall=False) if whole else []
-        taken = sum(map(len, before)) + around + len(after)
+        taken = sum(map(len, (*before, *after))) + around
         if taken + (wanted if not brief else min(wanted, SMALLEST_MAP)) <= height:
             break
-    gaps = len(before) + bool(after)
+    gaps = len(before) + len(after)
     room = height - taken
     grid = fit(mapped, width, room - gaps if room - gaps >= wanted else max(1, room)) if mapped else None
     spare = min(gaps + 1, height - taken - (grid.height if grid else 0))
@@ -83,9 +83,9 @@ def column(shown: Shown, width: int, height: int) -> Arrangement:
     block += _told(shown, legend, width)
     pieces: list[Piece] = [_EMPTY] if spare > gaps else []
     top = 0
-    groups: list[Sequence[Piece]] = [*before, block, after]
+    groups: list[Sequence[Piece]] = [*before, block, *after]
     for figure in groups:
-        if pieces and figure and spare > 0 and pieces != [_EMPTY]:
+        if spare > 0 and pieces and pieces != [_EMPTY]:
             pieces.append(_EMPTY)
             spare -= 1
         if figure is block:
@@ -110,14 +110,14 @@ def page(shown: Shown, width: int, height: int) -> Arrangement:
         right += experts.legend(right_width, grid.dense, shown.no_color)
         right += _told(shown, [(("arrows or the mouse tell of one expert", "faint"),)], right_width)
     for brief, tall in ((False, True), (False, False), (True, False)):
-        figures = [*_figures(shown, left_width, brief), _outlook(shown, left_width, brief, tall)]
+        figures = [*_figures(shown, left_width, brief), *_outlook(shown, left_width, brief, tall)]
         lines = sum(map(len, figures))
         if lines + 1 <= height:
             break
     spare = height - lines - 1
     left: list[Piece] = [_EMPTY]
     for figure in figures:
-        if len(left) > 1 and figure and spare > 0:
+        if len(left) > 1 and spare > 0:
             left.append(_EMPTY)
             spare -= 1
         left += figure
@@ -148,19 +148,22 @@ def _figures(shown: Shown, width: int, brief: bool) -> list[list[Line]]:
     ]
 
 
-def _outlook(shown: Shown, width: int, brief: bool, tall: bool) -> list[Line]:
-    """The disk, and what other budgets would give."""
+def _outlook(shown: Shown, width: int, brief: bool, tall: bool) -> list[list[Line]]:
+    """The disk, and what other budgets would give: groups again, as far as something is known."""
     told = shown.telemetry
     if told is None:
         return []
-    return [
-        *storage.lines(told.storage, width, brief),
-        *what_if.lines(told.what_if, told.memory.budget, width, tall),
-    ]
+    groups = (
+        storage.lines(told.storage, width, brief),
+        what_if.lines(told.what_if, told.memory.budget, width, tall),
+    )
+    return [group for group in groups if group]
 
 
 def _told(shown: Shown, legend: Sequence[Line], width: int) -> list[Line]:
     """The legend, or in its last line the expert that is looked at."""
-    if shown.mapped is None or shown.at is None:
+    if shown.mapped is None:
+        return []
+    if shown.at is None:
         return list(legend)
     return [*legend[:-1], experts.expert(shown.mapped, *shown.at, width)]
