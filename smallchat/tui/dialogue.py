@@ -127,6 +127,10 @@ class Dialogue:
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
 
+    def sampling_here(self) -> Sampling:
+        """How answers are drawn in this conversation."""
+        return replace(self.sampling, **self.session.sampling)  # type: ignore[arg-type]
+
     async def measure(self, text: str, alone: bool = False) -> int:
         """Tokens of a conversation that holds nothing but `text` and, unless `alone`, what is pinned.
 
@@ -239,7 +243,8 @@ class Dialogue:
             return
         self.wanted = False
         # The same seed would only give the same answer again.
-        sampling = replace(self.sampling, seed=None) if fresh_seed else self.sampling
+        sampling = self.sampling_here()
+        sampling = replace(sampling, seed=None) if fresh_seed else sampling
         model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
         answer = self.session.begin_answer(model, asdict(sampling))
         self.answer, self.progress, self._seconds = answer, None, 0.0
