@@ -23,7 +23,7 @@ _PANEL = (
     ("Context", "tokens that the model has before it, of those that fit"),
     ("Neurons", "share of the neurons of used experts that were silent, and cost little"),
     ("Experts", "a mark for each expert, a row for each layer: · on disk, ↓ being read, ░▒▓ in memory "
-                "(brighter: used more), █ used by this token; the mouse, or F6 and the arrow keys, tell more"),
+                "(brighter: used more), █ used by this token; the mouse or F6 and arrow keys tell more"),
     ("Disk", "what was read, and how often reading ahead guessed right"),
     ("What if", "hit rate and speed that other memory budgets would give this conversation"),
 )  # fmt: skip
