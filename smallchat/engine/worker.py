@@ -28,12 +28,14 @@ from smallchat.engine.events import (
     Finished,
     FinishReason,
     Loading,
+    Pieces,
     PromptProgress,
     Ready,
-    Trimmed,
+    Token,
+    TooLong,
     dump,
 )
-from smallchat.engine.prompt import fit
+from smallchat.engine.prompt import fit, room
 from smallchat.engine.telemetry import snapshot
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling, SparseHead
@@ -42,6 +44,7 @@ TELEMETRY_SECONDS = 0.2
 """Telemetry is sent this often at the most while the engine works."""
 IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
+MOST_ALTERNATIVES = 64
 IDLE_LAYERS = 4
 """Layers looked at for experts in memory each time while it waits."""
 
@@ -98,8 +101,9 @@ class Worker:
                 case "chat":
                     self._chat(number, request)
                 case "count":
-                    ids = self._loaded().template.render(request["messages"], self._loaded().tokenizer)
-                    self._send(number, Counted(len(ids)))
+                    self._count(number, request)
+                case "pieces":
+                    self._send(number, self._pieces(request["text"], request["ids"]))
         except SmallchatError as error:
             self._send(number, Failed(error.what, error.cure, int(error.exit_code)))
         except MemoryError:
@@ -131,10 +135,16 @@ class Worker:
     def _chat(self, number: int, request: Mapping[str, Any]) -> None:
         engine = self._loaded()
         sampling = Sampling(**request["sampling"]).seeded()
-        max_tokens = request.get("max_tokens")
-        ids, dropped = fit(engine, request["messages"], bool(request.get("resume")))
-        if dropped:
-            self._send(number, Trimmed(dropped, len(ids), engine.context))
+        max_tokens, begun = request.get("max_tokens"), list(request.get("begun", ()))
+        resume = bool(request.get("resume"))
+        ids, left_out, tokens = fit(engine, request["messages"], resume, begun)
+        if left_out:
+            self._send(number, TooLong(left_out, tokens, room(engine.context)))
+            return
+        if begun and begun[-1] in engine.tokenizer.stop_ids:  # the user ends the answer there
+            self._send(number, Token(begun[-1], engine.tokenizer.says(begun[:-1]), 0, 0.0, 0.0, "stop"))
+            self._send(number, Finished("stop", sampling.seed or 0, tokens, 0, 0, 0.0, 0.0))
+            return
         prompt = PromptProgress(0, len(ids), 0, 0.0)
 
         def on_prompt(progress: PromptProgress) -> None:
@@ -149,6 +159,8 @@ class Worker:
             ids,
             max_tokens,
             **asdict(sampling),
+            begun=len(begun),
+            alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
             should_stop=lambda: number in self._cancelled,
         ):
@@ -162,6 +174,17 @@ class Worker:
         seed = sampling.seed or 0
         spent = (prompt.seconds, decoded)
         self._send(number, Finished(reason, seed, prompt.total, prompt.reused, generated, *spent))
+
+    def _count(self, number: int, request: Mapping[str, Any]) -> None:
+        engine = self._loaded()
+        ids = engine.template.render(request["messages"], engine.tokenizer)
+        self._send(number, Counted(len(ids), room(engine.context)))
+
+    def _pieces(self, text: str, ids: list[int]) -> Pieces:
+        tokenizer = self._loaded().tokenizer
+        known = all(0 <= token < tokenizer.size for token in ids) and tokenizer.says(ids) == text
+        found = ids if known else tokenizer.encode(text)
+        return Pieces(tuple(found), tuple(map(tokenizer.bytes_of, found)))
 
     def _telemetry(self, number: int, force: bool = False) -> None:
         now = time.monotonic()
