@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -76,10 +77,14 @@ class Conversation:
     messages: int
     """In every branch."""
     draft: str
-    pinned: bool = False
+    pinned: bool
     """It stands above those that are not, however old."""
-    branches: int = 1
+    branches: int
     """Ways through it: messages that nothing answers."""
+    sampling: Mapping[str, float | int | None]
+    """How its answers are drawn, where that is not as in the settings."""
+    persona: str
+    """Name of the persona that `system` is of; empty: none."""
 
 
 def path_through(turn: Turn) -> list[Turn]:

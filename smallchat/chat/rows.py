@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Conversation, Source, Turn
 
 _BESIDE = ("conversation", "searched")
 """Columns that are none of the message's own."""
@@ -30,6 +30,13 @@ def columns(turn: Turn) -> dict[str, Any]:
         "tokens": turn.tokens,
         "speed": turn.speed,
     }
+
+
+def conversation(row: sqlite3.Row) -> Conversation:
+    """A line of the list."""
+    values = dict(row)
+    values["pinned"] = bool(values["pinned"])
+    return Conversation(**{**values, "sampling": json.loads(values["sampling"])})
 
 
 def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:

@@ -45,6 +45,10 @@ MIGRATIONS = (
     ALTER TABLE messages ADD COLUMN sources TEXT NOT NULL DEFAULT '[]';
     """,
     """
+    ALTER TABLE conversations ADD COLUMN sampling TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE conversations ADD COLUMN persona TEXT NOT NULL DEFAULT '';
+    """,
+    """
     ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE conversations ADD COLUMN branches INTEGER NOT NULL DEFAULT 1;
     UPDATE conversations SET branches = max(1, (

@@ -10,7 +10,7 @@ nothing is overwritten. `turns` is the way through it that is open.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from smallchat.chat.records import Conversation, Source, Turn, path_through
 from smallchat.chat.store import Store
@@ -25,6 +25,10 @@ class Session:
         """A conversation that begins with its first message; `system` is its system prompt."""
         self.store = store
         self.system = system
+        self.persona = ""
+        """Name of the persona that `system` is of; empty: none."""
+        self.sampling: Mapping[str, float | int | None] = {}
+        """How answers are drawn here, where that is not as in the settings."""
         self.id: int | None = None
         self.title = ""
         self.turns: list[Turn] = []
@@ -36,12 +40,14 @@ class Session:
         self._unfinished: list[Turn] = []
         """Answers of which the file may not hold all."""
         self._leaf_is_saved = True
+        self._configured = True
 
     @classmethod
     def reopen(cls, store: Store, conversation: Conversation) -> Session:
         """A conversation as it was left. Raises `StorageError`."""
         session = cls(store, conversation.system)
         session.id, session.title = conversation.id, conversation.title
+        session.persona, session.sampling = conversation.persona, conversation.sampling
         session.beginnings, session.turns = store.tree(conversation.id)
         return session
 
@@ -122,6 +128,12 @@ class Session:
             self.store.rename(self.id, title)
         self.title = title
 
+    def configure(self, system: str | None, persona: str, sampling: Mapping[str, float | int | None]) -> None:
+        """What holds for all further answers; kept with the conversation."""
+        self.system, self.persona, self.sampling = system, persona, dict(sampling)
+        self._configured = False
+        self.save()
+
     def save(self) -> bool:
         """Write all that is new; False, and `problem`, where that failed."""
         try:
@@ -152,6 +164,9 @@ class Session:
             return
         if self.id is None:
             self.id = self.store.begin(self.title, self.system, time.time())
+        if not self._configured:
+            self.store.configure(self.id, self.system, self.persona, self.sampling)
+            self._configured = True
         while self._unsaved:
             turn = self._unsaved[0]
             turn.id = self.store.add(self.id, turn)

@@ -7,9 +7,10 @@ opens along the path that ends in its newest leaf.
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ NOT_BEGUN = 0
 MEMORY = Path(":memory:")
 
 _LIST = """
-SELECT id, title, system, created, updated, pinned, branches,
+SELECT id, title, system, created, updated, pinned, branches, sampling, persona,
     (SELECT count(*) FROM messages WHERE messages.conversation = listed.id) AS messages,
     coalesce((SELECT text FROM drafts WHERE drafts.conversation = listed.id), '') AS draft
 FROM (
@@ -72,6 +73,20 @@ class Store:
         sql = "INSERT INTO conversations (title, system, created, updated) VALUES (?, ?, ?, ?)"
         with self._transaction(durable=True):
             return self._inserted(sql, (rows.text(title), system, created, created))
+
+    def configure(
+        self,
+        conversation: int,
+        system: str | None,
+        persona: str,
+        sampling: Mapping[str, float | int | None],
+    ) -> None:
+        """Change what holds for all further answers of a conversation: see `Conversation`."""
+        sql = "UPDATE conversations SET system = ?, persona = ?, sampling = ? WHERE id = ?"
+        with self._transaction():
+            told = None if system is None else rows.text(system)
+            values = (told, rows.text(persona), json.dumps(dict(sampling)), conversation)
+            self.connection.execute(sql, values)
 
     def add(self, conversation: int, turn: Turn) -> int:
         """Add a message below `turn.parent` (saved already), and open there from now on; returns its id."""
@@ -135,7 +150,7 @@ class Store:
         """Pinned ones first, then the newest; -1: all of them."""
         with self._told():
             found = self.connection.execute(_LIST, (limit,)).fetchall()
-        return [Conversation(**{**dict(row), "pinned": bool(row["pinned"])}) for row in found]
+        return [rows.conversation(row) for row in found]
 
     def rename(self, conversation: int, title: str) -> None:
         """Call it something else."""

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import threadpoolctl
 
+from smallchat.engine.caches import cache_bytes, make_caches
 from smallchat.engine.events import FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import fitting_context, refuse_larger_than_memory, suitable_threads
 from smallchat.engine.loading import OpenModel, make_decoder, open_model
@@ -109,7 +110,8 @@ class Engine:
         size = 0 if slots is None else slots * model.layout.largest_expert
         if self.threads > 1:
             widths = (config.query_width, config.hidden, config.vocabulary)
-            sizes = Sizes(self.threads, self.chunk, *widths, size)
+            kv = sum(cache_bytes(config, self.threads, self.context, self.kv))
+            sizes = Sizes(self.threads, self.chunk, *widths, size, kv)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
             self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, self._head, slots, sizes))
@@ -120,7 +122,9 @@ class Engine:
             memory = memory.reshape(slots, -1)
         team = self._ranks.team if self._ranks else None
         self.decoder, self.experts = make_decoder(model, self.kernels, memory, store, team)
-        self._cache = self.decoder.new_cache(self.context, self.kv)
+        shared = self._ranks.memory.kv if self._ranks else None
+        self._caches = make_caches(config, self.threads, self.context, self.kv, shared)
+        self._cache = self._caches[0]
 
     @classmethod
     def load(
@@ -288,7 +292,7 @@ class Engine:
             self._ranks.close()
         self.template.close()
         self.experts.close()
-        del self.decoder, self.weights, self._cache, self._logits, self._ranks
+        del self.decoder, self.weights, self._cache, self._caches, self._logits, self._ranks
         model.gguf.close()
 
     def _generate(

@@ -12,15 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from smallchat.engine.events import IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+from smallchat.engine.events import HEAT_FULL, IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+from smallchat.experts.heat import FULL, Heat
 
 if TYPE_CHECKING:
     from smallchat.engine.engine import Engine
 
-HALF_LIFE = 64
-"""Tokens after which a use of an expert counts half in its heat."""
-HEAT_FULL = 0.5
-"""Share of recent tokens from which heat is at its brightest; the scale is fixed: two looks compare."""
 SPEED_SECONDS = 2.0
 """Decode speed is that of the tokens of this long."""
 
@@ -41,21 +38,17 @@ class Tally:
     """Running counts of one engine; cheap enough to be kept at every layer of every token."""
 
     def __init__(self, layers: int, experts: int) -> None:
-        self.heat = np.zeros((layers, experts), np.float32)
-        """Uses with the past fading, float32 [layers, experts]."""
+        self.heat = Heat(layers, experts)
         self.ever = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used at least once."""
         self.last = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used by the last token."""
         self.prompt_speed = 0.0
-        self._decay = np.float32(0.5 ** (1 / HALF_LIFE))
         self._times: deque[tuple[float, float]] = deque()  # (when, seconds) of recent decoded tokens
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """A layer was entered with these experts, int64 [n tokens, k]."""
-        n, size = len(experts), self.heat.shape[1]
-        self.heat[layer] *= self._decay**n
-        self.heat[layer] += np.bincount(experts.ravel(), minlength=size)[:size]
+        self.heat.layer(layer, experts)
         self.ever[layer, experts.ravel()] = True
         self.last[layer] = False
         self.last[layer, experts[-1]] = True
@@ -63,8 +56,7 @@ class Tally:
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """One token passed all layers with these experts, int64 [layers, k]."""
         rows = np.arange(len(experts))[:, None]
-        self.heat *= self._decay
-        self.heat[rows, experts] += 1
+        self.heat.token(experts)
         self.ever[rows, experts] = True
         self.last[:] = False
         self.last[rows, experts] = True
@@ -96,8 +88,7 @@ def snapshot(engine: Engine) -> Telemetry:
     tally = engine.tally
     resident = engine.experts.resident()
     states = np.where(tally.last, USED, np.where(resident, IN_MEMORY, ON_DISK)).astype(np.uint8)
-    # A token in the steady state adds 1 and the sum of an always used expert tends to 1 / (1 − decay).
-    share = tally.heat * (1 - 0.5 ** (1 / HALF_LIFE))
+    share = tally.heat.table / FULL
     heat = np.where(tally.ever, np.clip(share / HEAT_FULL * 255, 1, 255), 0).astype(np.uint8)
     return Telemetry(
         memory=memory(engine),
@@ -128,6 +119,7 @@ def memory(engine: Engine) -> Memory:
             own += info.rss - getattr(info, "shared", 0)
     experts, kv = engine.experts.resident_bytes(), engine.kv_bytes
     slots = experts if engine.plan.slots is not None else 0
-    rest = max(0, own - kv - slots)
+    # Where there are several ranks, both lie in memory that they share, and are not in `own`.
+    rest = max(0, own - kv - slots) if len(engine.processes) == 1 else own
     weights = engine.plan.weights
     return Memory(weights, experts, kv, rest, weights + experts + kv + rest, engine.budget)

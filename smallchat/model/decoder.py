@@ -30,7 +30,7 @@ from smallchat.model.share import neuron_unit
 from smallchat.model.single import SingleToken
 from smallchat.model.team import Solo, Team, logits_rows
 from smallchat.model.weights import ExpertMatrices, LayerWeights, Weights
-from smallchat.settings import KVType, SparseHead
+from smallchat.settings import SparseHead
 
 Floats = npt.NDArray[np.float32]
 
@@ -97,7 +97,6 @@ class Decoder:
         self.heads = self.share.heads(config)
         self.output_rows, self.logit_rows = self.share.span(config.hidden), self.share.span(config.vocabulary)
         (start, stop), (first, last), _ = self.heads
-        self.kv_heads = last - first
         self.attention_shares = [
             AttentionShare(
                 layer.q.slice(start * size, stop * size),
@@ -109,10 +108,6 @@ class Decoder:
         ]
         self.head = Head(weights, self.logit_rows, kernels)
         self._single: SingleToken | None = None
-
-    def new_cache(self, context: int, kind: KVType) -> KVCache:
-        """An empty KV cache for this rank's heads."""
-        return KVCache(self.config.windows, context, self.kv_heads, self.config.head_size, kind)
 
     @property
     def neuron_sparsity(self) -> float | None:

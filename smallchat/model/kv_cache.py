@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -109,6 +109,40 @@ class LayerCache:
         else:
             self.values[:, slot : slot + len(v)] = values
 
+    def save(self, first: int, stop: int, data: Bytes, start: int) -> None:
+        """Copy positions `first` to `stop`, which are all held, into `data`: see `_copy`."""
+        keys, values = self._copy(data)
+        for slots, places in self._spans(first, stop, start):
+            keys[:, places] = self.keys[:, slots]
+            if self.transposed:
+                self._numbers(values)[:, :, places] = self._numbers(self.values)[:, :, slots]
+            else:
+                values[:, places] = self.values[:, slots]
+
+    def restore(self, first: int, stop: int, data: Bytes, start: int) -> None:
+        """The inverse of `save`; a ring must be given its positions in order."""
+        keys, values = self._copy(data)
+        for slots, places in self._spans(first, stop, start):
+            self.keys[:, slots] = keys[:, places]
+            if self.transposed:
+                self._numbers(self.values)[:, :, slots] = self._numbers(values)[:, :, places]
+            else:
+                self.values[:, slots] = values[:, places]
+
+    def _copy(self, data: Bytes) -> tuple[Bytes, Bytes]:
+        """Keys and values in uint8 [any number of tokens · bytes of one], as in `_encode`."""
+        keys, values = data.reshape(2, len(self.keys), -1)
+        shape = (self._size, -1) if self.transposed else (-1, self._row)
+        return keys.reshape(len(keys), -1, self._row), values.reshape(len(values), *shape)
+
+    def _spans(self, first: int, stop: int, start: int) -> Iterator[tuple[slice, slice]]:
+        """Slots of positions, and their places behind `start`: several where they go round the ring's end."""
+        while first < stop:
+            slot = first % self.capacity
+            count = min(stop - first, self.capacity - slot)
+            yield slice(slot, slot + count), slice(first - start, first - start + count)
+            first += count
+
     def seen(self, count: int, first: int = 0) -> Seen:
         """The first `count` slots; `first` is the position of the oldest."""
         return self._seen(self.keys, self.values, count, first)
@@ -141,14 +175,23 @@ class KVCache:
     """All layers, and how many tokens they hold."""
 
     def __init__(
-        self, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType = "f32"
+        self,
+        windows: Sequence[int | None],
+        context: int,
+        kv_heads: int,
+        head_size: int,
+        kind: KVType = "f32",
+        memory: Bytes | None = None,
     ) -> None:
-        """`windows` has one entry a layer: tokens, or None for global attention."""
+        """`windows` has one entry a layer: tokens, or None for global attention. `memory`, uint8 of the size
+        that `bytes_for` tells, is where it lies (None: in memory of its own).
+        """
         self.context = context
         self.length = 0
         self._highest = 0  # one past the last position ever written since `clear`
         self._token_bytes = self.token_bytes(kv_heads, head_size, kind)
-        memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size, kind))
+        if memory is None:
+            memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size, kind))
         self.layers: list[LayerCache] = []
         at = 0
         for window in windows:
@@ -180,18 +223,31 @@ class KVCache:
         """Note that positions below `end` may have been written, also by a pass that was then given up."""
         self._highest = max(self._highest, end)
 
-    def rewind(self, length: int) -> int:
-        """Forget all tokens from `length` on, so that other ones can follow; returns what could be kept.
+    @property
+    def token_size(self) -> int:
+        """Bytes of one token in all layers."""
+        return len(self.layers) * self._token_bytes
 
-        A ring that has gone round has overwritten what tokens there would look at: then nothing is kept.
+    @property
+    def intact_from(self) -> int:
+        """First position that every layer still holds."""
+        return max(0, *(self._highest - layer.capacity for layer in self.layers))
+
+    def keeps(self, length: int) -> int:
+        """How many tokens `rewind` would keep: `length`, or 0 where a ring has gone round and overwritten
+        what tokens there would look at.
         """
         length = min(length, self.length)
         for layer in self.layers:
             overwritten = self._highest - layer.capacity  # positions below this are gone
             needed = 0 if layer.window is None else max(0, length - layer.window + 1)
-            if overwritten > needed and length:
-                length = 0
-        self.length = length
-        if length == 0:
-            self._highest = 0
+            if overwritten > needed:
+                return 0
         return length
+
+    def rewind(self, length: int) -> int:
+        """Forget all tokens from `length` on, so that other ones can follow; returns what could be kept."""
+        self.length = self.keeps(length)
+        if self.length == 0:
+            self._highest = 0
+        return self.length

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from gguf import quants
 
+from smallchat.engine.caches import make_caches
 from smallchat.model.synthetic import SHAPES, Shape, file_bytes, write
 from tests.support.engines import opened
 from tests.support.models import new_path
@@ -53,7 +54,7 @@ def test_a_minority_of_experts_takes_most_tokens_and_yet_tokens_differ(shape: Sh
             """Nothing is given up."""
 
     with opened(made(shape)) as engine:
-        cache = engine.decoder.new_cache(len(ids), "f32")
+        cache = make_caches(engine.config, 1, len(ids), "f32")[0]
         for start in range(0, len(ids), 32):
             engine.decoder.forward(ids[start : start + 32], cache, every=True, watcher=Note())
     for uses in routes:

@@ -35,6 +35,8 @@ class Sizes:
     vocabulary: int
     slots: int
     """Bytes of the slots for experts; 0 where the mapped file serves them."""
+    kv: int
+    """Bytes of all ranks' KV caches: the first rank keeps and brings back what was read."""
 
 
 class SharedMemory:
@@ -49,6 +51,7 @@ class SharedMemory:
             + ((1 + sizes.ranks) * sizes.hidden + sizes.query_width) * sizes.chunk * 4
             + rows * sizes.vocabulary * 4
             + sizes.slots
+            + sizes.kv
             + 16 * _PAGE
         )
         self.fd, self.handle, self._map = _map(total, handle)
@@ -66,6 +69,7 @@ class SharedMemory:
         self.parts: Floats = self._array(np.float32, sizes.ranks, sizes.chunk, sizes.hidden)
         self.logits: Floats = self._array(np.float32, rows, sizes.vocabulary)
         self.slots: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.slots)
+        self.kv: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.kv)
 
     def close(self) -> None:
         """Let go; views that are still held keep the memory."""

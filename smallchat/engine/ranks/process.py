@@ -11,6 +11,7 @@ import os
 import sys
 import time
 
+from smallchat.engine.caches import make_caches
 from smallchat.engine.loading import make_decoder, open_model
 from smallchat.engine.ranks.leader import Plan
 from smallchat.engine.ranks.memory import SharedMemory, Sizes
@@ -26,7 +27,6 @@ from smallchat.engine.ranks.team import (
     order_memory,
 )
 from smallchat.kernels.choose import again
-from smallchat.model.kv_cache import KVCache
 from smallchat.model.share import Share
 from smallchat.settings import SparseHead
 
@@ -57,7 +57,8 @@ class Rank:
         slots = None if plan.slots is None else self._memory.slots.reshape(plan.slots, -1)
         self._decoder, _ = make_decoder(model, again(plan.kernels), slots, None, self._team)
         self._head = plan.head
-        self._cache: KVCache = self._decoder.new_cache(plan.context, plan.kv)
+        caches = make_caches(model.config, plan.sizes.ranks, plan.context, plan.kv, self._memory.kv)
+        self._cache = caches[self._rank]
 
     def watch(self) -> None:
         """End where the leader has ended."""
