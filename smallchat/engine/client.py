@@ -75,9 +75,9 @@ class EngineClient(Protocol):
         """Ask for an answer; returns the request's number, which its events carry.
 
         Events: `PromptProgress`…, `Token`…, then `Finished` or `Failed`; or `TooLong` and nothing else.
-        `resume`: the last message is an assistant's and is continued in place. `begun`: tokens that the answer
-        begins with; the first `Token` has their text too. `alternatives`: how many of the most likely tokens
-        are told with each.
+        `resume`: the last message is an assistant's and is continued in place. `begun`: tokens that the
+        answer begins with; the first `Token` has their text too. `alternatives`: how many of the most likely
+        tokens are told with each.
         """
 
     def cancel(self, request: int) -> None:

@@ -378,10 +378,8 @@ class Engine:
             logits = self._feed(np.array([token_id]))
 
     def _considered(self, sampler: Sampler, logits: Floats, count: int) -> tuple[Alternative, ...]:
-        return tuple(
-            Alternative(token_id, self.tokenizer.bytes_of(token_id), probability)
-            for token_id, probability in zip(*map(np.ndarray.tolist, sampler.likeliest(logits, count)))
-        )
+        likely = sampler.likeliest(logits, count)
+        return tuple(Alternative(one, self.tokenizer.bytes_of(one), share) for one, share in likely)
 
     def _finish(
         self, token_id: int, count: int, max_tokens: int | None, should_stop: Callable[[], bool]

@@ -62,9 +62,9 @@ class Sampler:
         draw = self._random.random() * cumulative[-1]
         return int(ids[min(int(np.searchsorted(cumulative, draw, side="right")), keep - 1)])
 
-    def likeliest(self, logits: Floats, count: int) -> tuple[Ids, npt.NDArray[np.float64]]:
-        """The `count` most likely ids and their probabilities at temperature 1, best first, before penalty and
-        cuts: what the model itself considers.
+    def likeliest(self, logits: Floats, count: int) -> list[tuple[int, float]]:
+        """The `count` most likely ids and their probabilities at temperature 1, best first, before penalty
+        and cuts: what the model itself considers.
 
         `logits` is float32 [vocabulary] and is not changed. Raises nothing where `choose` did not.
         """
@@ -73,7 +73,9 @@ class Sampler:
         ids, top = _above(self._scratch, count)
         order = np.argsort(-self._scratch[ids], kind="stable")[:count]
         total = np.exp(self._scratch - np.float32(top)).sum(dtype=np.float64)
-        return ids[order], np.exp(self._scratch[ids[order]].astype(np.float64) - top) / total
+        best = ids[order]
+        shares = np.exp(self._scratch[best].astype(np.float64) - top) / total
+        return list(zip(best.tolist(), shares.tolist(), strict=True))
 
     def _best(self, logits: Floats, recent: Sequence[int], count: int) -> tuple[Ids, npt.NDArray[np.float64]]:
         """The `count` largest (0: all) after the penalty: their ids and scores, best first.

@@ -52,7 +52,7 @@ class ChatTemplate:
             raise self._wrong("it is no text of a sensible length")
         self._source = source
         self._encoded: dict[str, list[int]] = {}
-        """Pieces of the latest prompt: the next one has most of them too, and reading long texts takes time."""
+        """Pieces of the latest prompt: the next has most of them too, and reading long texts takes time."""
         self._process = self._start()
 
     def render(
@@ -61,8 +61,8 @@ class ChatTemplate:
         """Token ids of a prompt.
 
         `messages` have "role" and "content"; one that also has "ids", tokens that say its content, is given
-        as these. With `resume` the last one, an assistant's, is left open to be continued. Raises `ModelError`
-        where the template refuses or fails.
+        as these. With `resume` the last one, an assistant's, is left open to be continued. Raises
+        `ModelError` where the template refuses or fails.
         """
         shown = messages[:-1] if resume else messages
         specials = sorted((token for token in tokenizer.special if len(token) > 1), key=len, reverse=True)
@@ -71,8 +71,11 @@ class ChatTemplate:
         gap = _unused(words + mark)  # in place of a message whose tokens are given
         exact = [_tokens(message, tokenizer) for message in shown]
         safe = [
-            {"role": message["role"], "content": gap if given else _defuse(message["content"], specials, mark)}
-            for message, given in zip(shown, exact, strict=True)
+            {
+                "role": message["role"],
+                "content": gap if tokens else _defuse(message["content"], specials, mark),
+            }
+            for message, tokens in zip(shown, exact, strict=True)
         ]
         text = self._rendered(safe)
         given = [tokens for tokens in exact if tokens]
@@ -89,8 +92,9 @@ class ChatTemplate:
             for number, piece in enumerate(part.split(gap)):
                 if number:
                     ids.extend(given.pop(0))
-                encoded[piece] = self._encoded.get(piece) or tokenizer.encode(piece.replace(mark, ""))
-                ids.extend(encoded[piece])
+                clean = piece.replace(mark, "")
+                encoded[clean] = self._encoded.get(clean) or tokenizer.encode(clean)
+                ids.extend(encoded[clean])
         self._encoded = encoded
         if resume:
             ids += _tokens(messages[-1], tokenizer) or tokenizer.encode(messages[-1]["content"])
