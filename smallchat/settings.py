@@ -27,7 +27,7 @@ BUILTIN = "builtin"
 DEFAULT_CONTEXT = 4096
 """Tokens of context where none are asked for; a model made for fewer gets its own."""
 
-TABLES = ("personas",)
+TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
@@ -134,6 +134,8 @@ class Settings:
     """Address of a server that speaks OpenAI's chat interface; None: models run here."""
     endpoint_key: str | None = None
     """What that server wants to know its users by; better in the environment than in a file."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the app that are not the usual ones, by the name of what they do."""
     personas: Mapping[str, str] = field(default_factory=dict)
     """System prompts by name; files in the folder `personas` beside the configuration file add to them."""
 
