@@ -98,6 +98,7 @@ async def test_the_users_own_keys_work_and_are_shown() -> None:
 async def test_a_message_and_its_code_are_copied() -> None:
     async with running() as run:
         await run.answer("Code?", CODE)
+        await run.shows("inside", "tok/s")
         await run.pilot.press("ctrl+up")
         await run.until(lambda: run.transcript.focused_turn is run.turns[1])
         await run.pilot.press("y")
@@ -116,6 +117,7 @@ async def test_a_message_and_its_code_are_copied() -> None:
 async def test_a_part_of_a_message_is_selected_by_keyboard() -> None:
     async with running() as run:
         await run.answer("?", "one two three\nfour five six")
+        await run.shows("four five six", "tok/s")
         await run.pilot.press("ctrl+up")
         await run.until(lambda: run.transcript.focused_turn is run.turns[1])
         await run.pilot.press("v")
