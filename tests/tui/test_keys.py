@@ -44,7 +44,7 @@ def test_keys_are_written_as_people_write_them(text: str, key: str, shown: str) 
 @pytest.mark.parametrize(
     ("chosen", "told"),
     [
-        ({"stopp": "f6"}, "'stopp', which is no key of smallchat"),
+        ({"stopp": "f12"}, "'stopp', which is no key of smallchat"),
         ({"stop": "ctrl+banana"}, "there is no key 'banana'"),
         ({"stop": "kontrol+x"}, "'kontrol' is none of ctrl"),
         ({"stop": ""}, "names no key"),
@@ -53,7 +53,7 @@ def test_keys_are_written_as_people_write_them(text: str, key: str, shown: str) 
         ({"stop": "ctrl+m"}, "do not tell ctrl.m from Enter"),
         ({"stop": "ctrl+r"}, "stop to Ctrl.R, which is again already"),
         ({"copy_message": "v"}, "copy_message to v, which is view_message already"),
-        ({"new": "f6", "again": "f6"}, "F6, which is"),
+        ({"new": "f12", "again": "f12"}, "F12, which is"),
         ({"copy_code": "ctrl+q"}, "which is quit already"),
     ],
 )
@@ -63,14 +63,14 @@ def test_what_is_wrong_with_a_key_is_said(chosen: dict[str, str], told: str) -> 
 
 
 def test_keys_may_change_places() -> None:
-    assert keys.remapped({"again": "Ctrl+Y", "copy": "ctrl+r, f6"}) == {
+    assert keys.remapped({"again": "Ctrl+Y", "copy": "ctrl+r, f12"}) == {
         "again": "ctrl+y",
-        "copy": "ctrl+r,f6",
+        "copy": "ctrl+r,f12",
     }
 
 
 async def test_the_users_own_keys_work_and_are_shown() -> None:
-    own = {"again": "ctrl+y", "copy": "f6", "send": "alt+enter", "message_up": "p"}
+    own = {"again": "ctrl+y", "copy": "f12", "send": "alt+enter", "message_up": "p"}
     async with running(keys=own) as run:
         await run.type("Hello?")
         await run.pilot.press("enter")
@@ -79,19 +79,19 @@ async def test_the_users_own_keys_work_and_are_shown() -> None:
         await run.until(lambda: run.engine.chats)
         run.engine.answer("Hi.")
         await run.until(lambda: not run.chat.dialogue.busy)
-        await run.pilot.press("f6")
+        await run.pilot.press("f12")
         await run.until(lambda: run.app.clipboard == "Hi.")
         await run.pilot.press("ctrl+y")
         await run.until(lambda: len(run.engine.chats) == 2)
         run.engine.answer("Ho.")
         await run.until(lambda: not run.chat.dialogue.busy)
-        await run.shows("f6 Copy", "^y Again")
+        await run.shows("f12 Copy", "^y Again")
         await run.pilot.press("ctrl+up")
         await run.until(lambda: run.transcript.focused_turn is run.turns[1])
         await run.pilot.press("p")
         await run.until(lambda: run.transcript.focused_turn is run.turns[0])
         await run.pilot.press("f1")
-        await run.shows("Alt+Enter", "F6")
+        await run.shows("Alt+Enter", "F12")
         assert "Ctrl+R" not in run.screen
 
 
