@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from textual.app import App
 
 from smallchat import paths
-from smallchat.chat.store import MEMORY, Store, set_aside
+from smallchat.chat.failures import set_aside
+from smallchat.chat.store import MEMORY, Store
 from smallchat.engine.client import EngineClient, LoadOptions, WorkerClient
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
