@@ -171,7 +171,7 @@ class Store:
         sql = """SELECT content FROM messages JOIN conversations ON conversations.id = conversation
             WHERE role = 'user' AND deleted IS NULL GROUP BY content ORDER BY max(messages.id) DESC LIMIT ?"""
         with self._told():
-            return [row["content"] for row in self._connection.execute(sql, (limit,))]
+            return [row["content"] for row in self.connection.execute(sql, (limit,))]
 
     def delete(self, conversation: int) -> None:
         """Hide a conversation; `restore` brings it back until the store is closed."""
