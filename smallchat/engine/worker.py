@@ -58,6 +58,9 @@ class Worker:
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
         self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._quick: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        """Those that are served in the middle of an answer too, by the thread that computes: another one
+        would take longer to get at the interpreter than the work takes."""
         self._cancelled: set[int] = set()
         self._engine: Engine | None = None
         self._last_telemetry = 0.0
@@ -72,6 +75,9 @@ class Worker:
                 continue
             if request.get("operation") == "cancel":
                 self._cancelled.add(int(request.get("target", 0)))
+            elif request.get("operation") == "count":
+                self._quick.put(request)
+                self._requests.put({})  # wakes who waits for requests
             else:
                 self._requests.put(request)
         # The main thread may be deep in a product: nothing here needs an orderly end.
@@ -93,6 +99,20 @@ class Worker:
 
     def serve(self, request: Mapping[str, Any]) -> None:
         """Carry out one request; whatever goes wrong becomes a `Failed` event."""
+        if request:
+            self._serve(request)
+        self._serve_quick()
+
+    def _serve_quick(self) -> None:
+        while not self._quick.empty():
+            self._serve(self._quick.get())
+
+    def _should_stop(self, number: int) -> bool:
+        """Asked often while an answer is made."""
+        self._serve_quick()
+        return number in self._cancelled
+
+    def _serve(self, request: Mapping[str, Any]) -> None:
         number = int(request.get("request", 0))
         try:
             match request.get("operation"):
@@ -162,7 +182,7 @@ class Worker:
             begun=len(begun),
             alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
-            should_stop=lambda: number in self._cancelled,
+            should_stop=lambda: self._should_stop(number),
         ):
             generated += token.finish != "stop"
             decoded += token.seconds
