@@ -11,7 +11,7 @@ import re
 import secrets
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ BUILTIN = "builtin"
 DEFAULT_CONTEXT = 4096
 """Tokens of context where none are asked for; a model made for fewer gets its own."""
 
+TABLES = ("personas",)
+"""Settings that hold names with texts; only the configuration file can."""
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -132,6 +134,8 @@ class Settings:
     """Address of a server that speaks OpenAI's chat interface; None: models run here."""
     endpoint_key: str | None = None
     """What that server wants to know its users by; better in the environment than in a file."""
+    personas: Mapping[str, str] = field(default_factory=dict)
+    """System prompts by name; files in the folder `personas` beside the configuration file add to them."""
 
     def head(self) -> SparseHead | None:
         """How the LM head is computed; None: all of it."""
@@ -161,7 +165,7 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
         ("the environment", _from_environment(environment)),
         ("the command line", {key: value for key, value in flags.items() if value is not None}),
     ):
-        settings = replace(settings, **{k: _checked(k, v, source) for k, v in values.items()})
+        settings = replace(settings, **{k: checked(k, v, source) for k, v in values.items()})
     settings.sampling()
     return settings
 
@@ -176,14 +180,14 @@ def _from_file(path: Path) -> dict[str, Any]:
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    names = {f"SMALLCHAT_{field.name.upper()}": field.name for field in fields(Settings)}
+    names = {f"SMALLCHAT_{one.name.upper()}": one.name for one in fields(Settings) if one.name not in TABLES}
     return {names[key]: value for key, value in environment.items() if key in names and value}
 
 
-def _checked(key: str, value: Any, source: str) -> Any:
-    """`value` in the type of the setting `key`."""
-    if key not in {field.name for field in fields(Settings)}:
-        known = ", ".join(field.name for field in fields(Settings))
+def checked(key: str, value: Any, source: str) -> Any:
+    """`value` in the type of the setting `key`; `source` is who sets it. Raises `UsageError`."""
+    if key not in {setting.name for setting in fields(Settings)}:
+        known = ", ".join(setting.name for setting in fields(Settings))
         raise UsageError(f"{source} sets {key!r}, which smallchat does not know", f"Known: {known}")
     try:
         if key == "mem":
@@ -194,6 +198,8 @@ def _checked(key: str, value: Any, source: str) -> Any:
             return float(value)
     except (TypeError, ValueError) as error:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
+    if key in TABLES:
+        return _table(key, value, source)
     if key in {"save_conversations", "sparse_head"}:
         return _yes_or_no(key, value, source)
     if key == "kernels" and value not in KERNELS:
@@ -202,6 +208,13 @@ def _checked(key: str, value: Any, source: str) -> Any:
         raise UsageError(f"{source} sets kv to {value!r}", f"Choose one of {', '.join(KV_TYPES)}")
     if not isinstance(value, str):
         raise UsageError(f"{source} sets {key} to {value!r}, which is not text", "Put it in quotes")
+    return value
+
+
+def _table(key: str, value: Any, source: str) -> dict[str, str]:
+    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
+        what = f"{source} sets {key} to something else than names with texts"
+        raise UsageError(what, f'Write it as a table: [{key}], then lines like name = "text"')
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -74,6 +75,10 @@ class Conversation:
     messages: int
     """Messages on the path that opens; branches left behind do not count."""
     draft: str
+    sampling: Mapping[str, float | int | None]
+    """How its answers are drawn, where that is not as in the settings."""
+    persona: str
+    """Name of the persona that `system` is of; empty: none."""
 
 
 def title_of(text: str) -> str:

@@ -44,6 +44,10 @@ MIGRATIONS = (
     ALTER TABLE messages ADD COLUMN given TEXT NOT NULL DEFAULT '';
     ALTER TABLE messages ADD COLUMN sources TEXT NOT NULL DEFAULT '[]';
     """,
+    """
+    ALTER TABLE conversations ADD COLUMN sampling TEXT NOT NULL DEFAULT '{}';
+    ALTER TABLE conversations ADD COLUMN persona TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`)."""
 

@@ -7,7 +7,7 @@ why, and every later `save` tries again with all that is missing.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from smallchat.chat.records import Conversation, Source, Turn, title_of
 from smallchat.chat.store import Store
@@ -21,17 +21,23 @@ class Session:
         """A conversation that begins with its first message; `system` is its system prompt."""
         self.store = store
         self.system = system
+        self.persona = ""
+        """Name of the persona that `system` is of; empty: none."""
+        self.sampling: Mapping[str, float | int | None] = {}
+        """How answers are drawn here, where that is not as in the settings."""
         self.id: int | None = None
         self.title = ""
         self.turns: list[Turn] = []
         self.problem: StorageError | None = None
         self._unsaved: list[Turn] = []
+        self._configured = True
 
     @classmethod
     def reopen(cls, store: Store, conversation: Conversation) -> Session:
         """A conversation as it was left. Raises `StorageError`."""
         session = cls(store, conversation.system)
         session.id, session.title = conversation.id, conversation.title
+        session.persona, session.sampling = conversation.persona, conversation.sampling
         session.turns = store.turns(conversation.id)
         return session
 
@@ -73,6 +79,12 @@ class Session:
             Turn("assistant", status="streaming", parent=self.last, model=model, sampling=sampling)
         )
 
+    def configure(self, system: str | None, persona: str, sampling: Mapping[str, float | int | None]) -> None:
+        """What holds for all further answers; kept with the conversation."""
+        self.system, self.persona, self.sampling = system, persona, dict(sampling)
+        self._configured = False
+        self.save()
+
     def save(self) -> bool:
         """Write all that is new; False, and `problem`, where that failed."""
         try:
@@ -94,6 +106,9 @@ class Session:
             return
         if self.id is None:
             self.id = self.store.begin(self.title, self.system, time.time())
+        if not self._configured:
+            self.store.configure(self.id, self.system, self.persona, self.sampling)
+            self._configured = True
         while self._unsaved:
             turn = self._unsaved[0]
             turn.id = self.store.add(self.id, turn)

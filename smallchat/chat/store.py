@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ WITH RECURSIVE path (conversation, parent) AS (
     UNION ALL
     SELECT path.conversation, messages.parent FROM path JOIN messages ON messages.id = path.parent
 )
-SELECT id, title, system, created, updated,
+SELECT id, title, system, sampling, persona, created, updated,
     (SELECT count(*) FROM path WHERE path.conversation = id) AS messages,
     coalesce((SELECT text FROM drafts WHERE drafts.conversation = id), '') AS draft
 FROM (SELECT * FROM conversations WHERE deleted IS NULL ORDER BY updated DESC, id DESC LIMIT ?)
@@ -86,6 +86,20 @@ class Store:
         with self._transaction(durable=True):
             return self._inserted(sql, (_text(title), system, created, created))
 
+    def configure(
+        self,
+        conversation: int,
+        system: str | None,
+        persona: str,
+        sampling: Mapping[str, float | int | None],
+    ) -> None:
+        """Change what holds for all further answers of a conversation: see `Conversation`."""
+        sql = "UPDATE conversations SET system = ?, persona = ?, sampling = ? WHERE id = ?"
+        with self._transaction():
+            told = None if system is None else _text(system)
+            values = (told, _text(persona), json.dumps(dict(sampling)), conversation)
+            self._connection.execute(sql, values)
+
     def add(self, conversation: int, turn: Turn) -> int:
         """Add a message below `turn.parent` (saved already), and open there from now on; returns its id."""
         values = {**_columns(turn), "conversation": conversation, "created": turn.created}
@@ -119,7 +133,7 @@ class Store:
     def conversations(self, limit: int = -1) -> list[Conversation]:
         """Newest first; -1: all of them."""
         with self._told():
-            return [Conversation(**dict(row)) for row in self._connection.execute(_LIST, (limit,))]
+            return [_conversation(row) for row in self._connection.execute(_LIST, (limit,))]
 
     def delete(self, conversation: int) -> None:
         """Hide a conversation; `restore` brings it back until the store is closed."""
@@ -260,6 +274,11 @@ def _columns(turn: Turn) -> dict[str, Any]:
         "tokens": turn.tokens,
         "speed": turn.speed,
     }
+
+
+def _conversation(row: sqlite3.Row) -> Conversation:
+    values = dict(row)
+    return Conversation(**{**values, "sampling": json.loads(values["sampling"])})
 
 
 def _turn(row: sqlite3.Row, parent: Turn | None) -> Turn:

@@ -16,6 +16,9 @@ ON_DISK, IN_MEMORY, USED, READING = 0, 1, 2, 3
 """States of one expert in `Telemetry.experts`: to be read from disk, in memory, used by the last token, being
 read."""
 
+HEAT_FULL = 0.5
+"""Share of recent tokens from which `Telemetry.heat` is greatest. The scale is fixed: two looks compare."""
+
 
 @dataclass(frozen=True, slots=True)
 class Token:
@@ -165,7 +168,7 @@ class Telemetry:
     layers: int
     expert_count: int
     experts: bytes
-    """One byte an expert, layer by layer: `ON_DISK`, `IN_MEMORY` or `USED`."""
+    """One byte an expert, layer by layer: `ON_DISK`, `READING`, `IN_MEMORY` or `USED`."""
     heat: bytes
     """One byte an expert: 0 never used, else 1..255, growing with its share of recent tokens."""
     prompt_speed: float

@@ -12,14 +12,12 @@ import numpy as np
 import numpy.typing as npt
 import psutil
 
-from smallchat.engine.events import IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+from smallchat.engine.events import HEAT_FULL, IN_MEMORY, ON_DISK, USED, Memory, Telemetry
 from smallchat.experts.heat import FULL, Heat
 
 if TYPE_CHECKING:
     from smallchat.engine.engine import Engine
 
-HEAT_FULL = 0.5
-"""Share of recent tokens from which heat is at its brightest; the scale is fixed: two looks compare."""
 SPEED_SECONDS = 2.0
 """Decode speed is that of the tokens of this long."""
 

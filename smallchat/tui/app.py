@@ -50,6 +50,9 @@ class SmallchatApp(faults.Guarded, App[None]):
         self._store: Store | None = None
         for theme in THEMES:
             self.register_theme(theme)
+        # Textual's own themes lack the colours that the panel is drawn with.
+        for name in self.available_themes.keys() - {theme.name for theme in THEMES}:
+            self.unregister_theme(name)
         self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0].name
 
     async def on_mount(self) -> None:

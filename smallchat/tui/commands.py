@@ -22,6 +22,8 @@ class Command:
     argument: str
     meaning: str
     asks: bool = False
+    completes: str = ""
+    """What its argument names, for completion: a kind of `completing.Names`; empty: nothing in particular."""
 
     @property
     def usage(self) -> str:
@@ -30,20 +32,38 @@ class Command:
 
 
 COMMANDS = (
+    Command("new", "", "new conversation (Ctrl+N)"),
+    Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
+    Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
+    Command(
+        "set",
+        "[name value]",
+        "how answers are drawn here; alone: shows it",
+        completes="setting",
+    ),
+    Command(
+        "copy",
+        "[what]",
+        "the last answer, its code, or all of the conversation",
+        completes="copy",
+    ),
+    Command("save", "file", "write the selection, or the last answer, into a new file", completes="file"),
+    Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True
     ),
     Command("search", "words", "search the notes as you type (F2)"),
     Command("sources", "", "open the sources of the last answer (F4)"),
     Command("note", "[title]", "save the selection, or the last answer, as a new note"),
-    Command("append", "note", "add it to a note"),
+    Command("append", "note", "add it to a note", completes="note"),
     Command("daily", "[text]", "add it, or this text, to today's note"),
-    Command("summarise", "note", "a summary, written into the note if you say yes", asks=True),
-    Command("tags", "note", "tags that would fit it, added if you say yes"),
-    Command("links", "note", "notes that it names, linked if you say yes"),
-    Command("pin", "note or folder", "begin every conversation with it"),
+    Command("summarise", "note", "a summary, written into it if you say yes", asks=True, completes="note"),
+    Command("tags", "note", "tags that would fit it, added if you say yes", completes="note"),
+    Command("links", "note", "notes that it names, linked if you say yes", completes="note"),
+    Command("pin", "note or folder", "begin every conversation with it", completes="note"),
     Command("unpin", "", "no longer"),
     Command("help", "", "all keys and commands (F1)"),
+    Command("quit", "", "end smallchat; everything is saved (Ctrl+Q)"),
 )
 
 

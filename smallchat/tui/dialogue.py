@@ -31,7 +31,7 @@ from smallchat.engine.events import (
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling
 
-SPEEDS = 200
+RECENT = 200
 """Tokens that the panel's sparkline remembers."""
 
 MEASURE_SECONDS = 10.0
@@ -56,8 +56,8 @@ class Dialogue:
         self.failure: Failed | None = None
         """Why there is no engine; None while one runs or loads."""
         self.telemetry: Telemetry | None = None
-        self.speeds: deque[float] = deque(maxlen=SPEEDS)
-        """Tokens a second of each of the last tokens."""
+        self.recent: deque[Token] = deque(maxlen=RECENT)
+        """The last tokens, without the first of each answer: its time is only that of sampling."""
         self.progress: PromptProgress | None = None
         """How far the prompt is read; None outside of that."""
         self.answer: Turn | None = None
@@ -88,7 +88,7 @@ class Dialogue:
     async def load(self, options: LoadOptions) -> None:
         """Begin to load; `listen` then tells how it goes."""
         self.ready, self.failure, self.telemetry, self.stage = None, None, None, "Starting"
-        self.speeds.clear()
+        self.recent.clear()
         self.changed()
         await self.client.start(options)
 
@@ -126,6 +126,10 @@ class Dialogue:
             self._warm_request = self.client.chat(messages, self.sampling, max_tokens=1)
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+
+    def sampling_here(self) -> Sampling:
+        """How answers are drawn in this conversation."""
+        return replace(self.sampling, **self.session.sampling)  # type: ignore[arg-type]
 
     async def measure(self, text: str, alone: bool = False) -> int:
         """Tokens of a conversation that holds nothing but `text` and, unless `alone`, what is pinned.
@@ -214,14 +218,14 @@ class Dialogue:
                 answer.trimmed = messages
             case PromptProgress() as progress:
                 self.progress = progress
-            case Token(text=text, seconds=seconds, index=index, finish=finish):
+            case Token(text=text, seconds=seconds, index=index, finish=finish) as token:
                 self.progress = None
                 answer.content += text
                 if finish != "stop":
                     answer.tokens = (answer.tokens or 0) + 1
                     self._seconds += seconds
-                    if index:  # the first one's time is only that of sampling
-                        self.speeds.append(1 / max(seconds, 1e-6))
+                    if index:
+                        self.recent.append(token)
             case Finished() as finished:
                 answer.sampling["seed"] = finished.seed
                 answer.prompt_tokens = finished.prompt_tokens
@@ -239,7 +243,8 @@ class Dialogue:
             return
         self.wanted = False
         # The same seed would only give the same answer again.
-        sampling = replace(self.sampling, seed=None) if fresh_seed else self.sampling
+        sampling = self.sampling_here()
+        sampling = replace(sampling, seed=None) if fresh_seed else sampling
         model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
         answer = self.session.begin_answer(model, asdict(sampling))
         self.answer, self.progress, self._seconds = answer, None, 0.0

@@ -42,6 +42,7 @@ KEYS = (
     Key("F4", "sources of the last answer from your notes", "f4", "sources"),
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
+    Key("F6", "the panel beside the talk, narrow, on the whole screen", "f6", "panel_size"),
     Key("Ctrl+P", "every command, and the colours"),
     Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "app.quit", "Quit"),
 )

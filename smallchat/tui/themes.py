@@ -1,4 +1,7 @@
-"""The two themes: ink and paper, both with amber as their one hue."""
+"""The two themes: ink and paper, both with amber as their one hue.
+
+Only what is being read from disk is blue: no kind of colour blindness takes that for amber.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +34,7 @@ DARK = Theme(
         "expert-cool": "#6b5029",
         "expert-warm": "#9a6d28",
         "expert-hot": "#cf9033",
+        "expert-reading": "#5f8fc9",
         "expert-used": "#fff0cf",
         "footer-key-foreground": "#e0a04a",
         "input-selection-background": "#e0a04a 30%",
@@ -66,6 +70,7 @@ LIGHT = Theme(
         "expert-cool": "#cdb077",
         "expert-warm": "#b88b35",
         "expert-hot": "#96610c",
+        "expert-reading": "#3a6ea8",
         "expert-used": "#2b1a00",
         "footer-key-foreground": "#96610c",
         "input-selection-background": "#96610c 25%",

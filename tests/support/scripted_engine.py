@@ -8,8 +8,10 @@ from dataclasses import dataclass, replace
 
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.events import (
+    READING,
     Counted,
     Envelope,
+    Estimate,
     Event,
     Failed,
     Finished,
@@ -18,6 +20,7 @@ from smallchat.engine.events import (
     Memory,
     PromptProgress,
     Ready,
+    Storage,
     Telemetry,
     Token,
     Trimmed,
@@ -45,6 +48,33 @@ READY = Ready(
     load_seconds=0.8,
     demo=False,
 )
+
+
+WHAT_IF = tuple(
+    Estimate(mib * MIB, hits, tokens)
+    for mib, hits, tokens in (
+        (600, 0.34, 9.1),
+        (768, 0.55, 15.8),
+        (1024, 0.71, 24.1),
+        (1536, 0.84, 26.2),
+        (2048, 0.93, 27.4),
+        (3072, 1.0, 28.3),
+    )
+)
+
+
+def budgeted(shown: Telemetry) -> Telemetry:
+    """The same of an engine that reads its experts within a budget; a few are on their way."""
+    states = bytearray(shown.experts)
+    for at in range(5, len(states), 61):
+        states[at] = READING
+    return replace(
+        shown,
+        experts=bytes(states),
+        storage=Storage(41_200, 16_800, 812, 90, 1230 * MIB, 730.0 * MIB),
+        neuron_sparsity=0.55,
+        what_if=WHAT_IF,
+    )
 
 
 def telemetry(layers: int = 32, experts: int = 32, step: int = 0) -> Telemetry:
@@ -152,10 +182,12 @@ class ScriptedEngine:
         """The model is loaded."""
         self.emit(replace(self.ready_event, **changes), 0)  # type: ignore[arg-type]
 
-    def say(self, *texts: str, seconds: float = 0.04) -> None:
-        """Tokens of the answer."""
+    def say(self, *texts: str, seconds: float = 0.04, waited: float = 0.0) -> None:
+        """Tokens of the answer; of the `seconds` of each, so many were spent on waiting for experts."""
         for text in texts:
-            self.emit(Token(1000 + self._generated, text, self._generated, seconds, 0.0))
+            token = Token(1000 + self._generated, text, self._generated, seconds, 0.0)
+            computed = (seconds - waited) * 0.9
+            self.emit(replace(token, compute_seconds=computed, wait_seconds=waited))
             self._generated += 1
 
     def read_prompt(self, done: int, total: int) -> None:

@@ -13,7 +13,7 @@ from smallchat.chat.store import Store
 from smallchat.settings import Settings
 from smallchat.tui.app import SmallchatApp
 from smallchat.tui.widgets.panel import memory
-from tests.support.scripted_engine import MIB, ScriptedEngine, telemetry
+from tests.support.scripted_engine import MIB, ScriptedEngine, budgeted, telemetry
 from tests.tui.running import MODEL, Running
 
 ANSWER = """Prune it in **February**, after the last hard frost:
@@ -70,13 +70,15 @@ async def chat(run: Running) -> None:
     await run.ask("When do I prune the apple tree?")
     for start in range(0, len(ANSWER), 7):
         run.engine.say(ANSWER[start : start + 7], seconds=0.03 + 0.02 * (start % 5) / 5)
+        if start % 119 == 70:
+            run.engine.say("", seconds=0.075, waited=0.04)
     run.engine.finish()
     await run.until(lambda: not run.chat.dialogue.busy)
     await run.ask("And the pear tree?")
     run.engine.trim(2)
     run.engine.say("The pear ", "can wait ", "until ", "March.")
     run.engine.finish("cancelled")
-    run.engine.emit(telemetry(step=3))
+    run.engine.emit(budgeted(telemetry(step=3)))
     await run.type("thanks, and the")
 
 
@@ -118,6 +120,14 @@ def test_a_chat_in_80_by_24(picture: Compare) -> None:
 
 def test_the_panel_in_80_by_24(picture: Compare) -> None:
     assert picture(narrow_panel, size=(80, 24))
+
+
+def test_the_panel_on_the_whole_screen(picture: Compare) -> None:
+    async def whole(run: Running) -> None:
+        await chat(run)
+        await run.pilot.press("f6", "f6", "right", "right", "down")
+
+    assert picture(whole)
 
 
 def test_a_chat_on_paper(picture: Compare) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.widgets import Footer, TextArea
 
 from smallchat import paths
@@ -21,13 +22,14 @@ from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import commands, keys
 from smallchat.tui.clock import Clock
+from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.keeper import Keeper
+from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
 from smallchat.tui.screens.messages import Messages
-from smallchat.tui.screens.note_commands import NoteCommands
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
@@ -41,7 +43,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, Messages, NoteCommands):
+class ChatScreen(Guarded, Messages, ChatCommands):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
@@ -57,7 +59,7 @@ class ChatScreen(Guarded, Messages, NoteCommands):
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
         self.transcript = Transcript(self.wake)
-        self.prompt = Prompt()
+        self.prompt = Prompt(lambda text, at: complete(text, at, self.names()))
         self._topline = TopLine()
         self.panel = Panel()
         self.clock: Clock | None = None
@@ -75,6 +77,7 @@ class ChatScreen(Guarded, Messages, NoteCommands):
         with Horizontal(id="body"):
             with Vertical(id="talk"):
                 yield self.transcript
+                yield self.prompt.completions
                 yield self.prompt
             yield self.panel
         yield Footer(show_command_palette=False, compact=True)
@@ -139,6 +142,7 @@ class ChatScreen(Guarded, Messages, NoteCommands):
                 filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
             )
         )
+        self.prompt.border_title = Content(self.told_here())
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
@@ -152,6 +156,14 @@ class ChatScreen(Guarded, Messages, NoteCommands):
             return
         self._welcomed = (session, demo)
         await self.transcript.welcome(demo, self._conversations(RECENT))
+
+    def recount(self) -> None:
+        """The conversation is of another length for the model now."""
+        self._to_count_at = time.monotonic()
+
+    def on_completions_picked(self) -> None:
+        """A completion was clicked."""
+        self.prompt.take()
 
     def _count_when_due(self) -> None:
         if self._to_count_at is not None and time.monotonic() >= self._to_count_at:
@@ -245,7 +257,7 @@ class ChatScreen(Guarded, Messages, NoteCommands):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Esc is only offered while it does something."""
-        return self.dialogue.busy if action == "stop" else True
+        return self.dialogue.busy and not self.prompt.completions.shown if action == "stop" else True
 
     def action_stop(self) -> None:
         """End the answer, or no longer wait for one."""

@@ -16,7 +16,7 @@ from textual.widgets import Button, Static
 from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.text import plain, size
-from smallchat.tui.widgets.panel.figure import bar
+from smallchat.tui.widgets.panel.lines import bar, content
 
 if TYPE_CHECKING:
     from smallchat.hub.catalog import Offer
@@ -153,7 +153,7 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
         told = f"{self._stage}: {size(self._done)} of {size(self._total)}, {size(rate)}/s{left}"
         self.query_one("#told", Static).update(Content(told))
         width = min(BAR, self.query_one("#bar", Static).size.width)
-        self.query_one("#bar", Static).update(bar(self._done / self._total, width))
+        self.query_one("#bar", Static).update(content(bar(self._done / self._total, width)))
 
 
 def _clock(seconds: float) -> str:

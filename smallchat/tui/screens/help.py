@@ -18,10 +18,14 @@ from smallchat.tui.keys import KEYS, MESSAGE_KEYS
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
-    ("Speed", "tokens a second now, and of each of the last tokens"),
+    ("Speed", "tokens a second, a column for each of the last; ▾ marks slow ones, the line below tells what "
+              "the last of these waited for"),
     ("Context", "tokens that the model has before it, of those that fit"),
-    ("Experts", "one mark for each expert, a row for each layer: · on disk, ░▒▓ in memory (brighter: used "
-                "more), █ used by this token"),
+    ("Neurons", "share of the neurons of used experts that were silent, and cost little"),
+    ("Experts", "a mark for each expert, a row for each layer: · on disk, ↓ being read, ░▒▓ in memory "
+                "(brighter: used more), █ used by this token; the mouse or F6 and arrow keys tell more"),
+    ("Disk", "what was read, and how often reading ahead guessed right"),
+    ("What if", "hit rate and speed that other memory budgets would give this conversation"),
 )  # fmt: skip
 
 

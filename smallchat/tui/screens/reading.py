@@ -8,15 +8,22 @@ from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.screens.help import HelpScreen
 from smallchat.tui.text import count, plain
 from smallchat.tui.widgets.panel.panel import Panel
+from smallchat.tui.widgets.prompt.prompt import Prompt
 from smallchat.tui.widgets.transcript.transcript import Transcript
+
+PANEL_FULL = "-panel-full"
+PANEL_SIZES = ("", "-panel-narrow", PANEL_FULL)
+"""Classes that the screen has while the panel has this size."""
 
 
 class Reading(Screen[None]):
-    """A screen with a dialogue, its transcript and a panel."""
+    """A screen with a dialogue, its transcript, a prompt and a panel."""
 
     dialogue: Dialogue
     transcript: Transcript
     panel: Panel
+    prompt: Prompt
+    _panel_size = 0
 
     def wake(self) -> None:
         """Something changed: draw it soon."""
@@ -37,9 +44,28 @@ class Reading(Screen[None]):
 
     def action_panel(self) -> None:
         """Show the panel where it is hidden, hide it where it is shown."""
-        shown = self.panel.shown
-        self.set_class(not shown, "-panel")
-        self.set_class(shown, "-no-panel")
+        self._show_panel(not self.panel.shown)
+
+    def action_panel_size(self) -> None:
+        """The next size of the panel: beside the talk, narrow, the whole screen."""
+        if self.panel.shown:
+            self._panel_size = (self._panel_size + 1) % len(PANEL_SIZES)
+        self._show_panel(True)
+
+    def on_panel_left(self) -> None:
+        """From the whole screen back beside the talk."""
+        self._panel_size = 0
+        self._show_panel(True)
+
+    def _show_panel(self, shown: bool) -> None:
+        size = PANEL_SIZES[self._panel_size] if shown else ""
+        self.set_class(shown, "-panel")
+        self.set_class(not shown, "-no-panel")
+        for name in PANEL_SIZES[1:]:
+            self.set_class(name == size, name)
+        if self.panel.full != (size == PANEL_FULL):
+            self.panel.full = not self.panel.full
+            (self.panel if self.panel.full else self.prompt).focus()
         self.call_after_refresh(self.wake)
 
     def action_scroll_transcript(self, pages: int) -> None:
@@ -56,8 +82,3 @@ class Reading(Screen[None]):
     def tell(self, text: str) -> None:
         """One line that goes away by itself."""
         self.notify(plain(text), markup=False)
-
-
-def _import_markdown() -> None:
-    """Behind the first frame, and before the first answer has to wait for it."""
-    import smallchat.tui.widgets.transcript.markdown  # noqa: F401

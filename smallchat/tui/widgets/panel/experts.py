@@ -1,186 +1,73 @@
-"""The map of the experts: one mark each, a row for every layer."""
+"""What stands around the map of the experts: its heading, its legend, and one expert in words."""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import ClassVar
+from smallchat.engine.events import HEAT_FULL, IN_MEMORY, ON_DISK, READING, USED, Telemetry
+from smallchat.tui.widgets.panel.grid import Grid
+from smallchat.tui.widgets.panel.lines import BLANK, Line, fitting, heading, length, meter
 
-from rich.segment import Segment
-from rich.style import Style
-from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.content import Content
-from textual.geometry import Region
-from textual.strip import Strip
-from textual.widget import Widget
-from textual.widgets import Static
-
-from smallchat.engine.events import IN_MEMORY, USED, Telemetry
-from smallchat.tui.widgets.panel.figure import BLANK, Figure
-
-DISK, IDLE, COOL, WARM, HOT, NOW = range(6)
-"""Levels of one expert: on disk; in memory and never used, used seldom, often, most; used by this token."""
-
-GLYPHS = "·░▒▒▓█"
-_HALVES = " ▄▀█"
-_LEGEND = Content.assemble(
-    "· disk  ", ("░▒▓", "$expert-hot"), " memory  ", ("█", "$expert-used"), " this token"
-)
-_COMPONENTS = ("disk", "idle", "cool", "warm", "hot", "used")
+_STATES = {ON_DISK: "on disk", READING: "reading", IN_MEMORY: "in memory", USED: "this token"}
 
 
-def levels(telemetry: Telemetry) -> bytes:
-    """One level an expert, layer by layer. The scale of heat is fixed, so that brightness means the same."""
-    return bytes(
-        NOW if state == USED else (DISK if state != IN_MEMORY else (IDLE if not heat else COOL + heat // 86))
-        for state, heat in zip(telemetry.experts, telemetry.heat, strict=True)
-    )
+def title(telemetry: Telemetry | None, grid: Grid | None, width: int) -> Line:
+    """How many experts there are, and how often one that was wanted was in memory."""
+    if telemetry is None or grid is None:
+        return heading("Experts", BLANK, width)
+    shape = f"{telemetry.layers} × {telemetry.expert_count}"
+    together = f", {grid.together} a mark" if grid.together > 1 else ""
+    hit = f"hit {telemetry.hit_rate:.0%}" if telemetry.hit_rate is not None else ""
+    forms = (f"{shape}{together}   {hit}".rstrip(), f"{shape}{together}", hit or shape)
+    return heading("Experts", fitting(width - 8, *forms), width)
 
 
-def fit(rows: list[bytes], width: int, height: int) -> tuple[list[bytes], int]:
-    """At most `height` rows of at most `width` marks, and how many experts one mark stands for.
-
-    A mark for several experts shows the busiest of them.
-    """
-    if not rows or not rows[0] or width < 1 or height < 1:
-        return [], 1
-    across = -(-len(rows[0]) // width)
-    down = -(-len(rows) // height)
-    packed = [
-        bytes(max(row[start : start + across]) for start in range(0, len(row), across)) if across > 1 else row
-        for row in rows
+def legend(width: int, dense: bool, no_color: bool) -> list[Line]:
+    """What the marks mean, on one line or, where it is narrow, two."""
+    memory: Line
+    if dense and no_color:
+        memory, disk, now = (("░▒▓", ""),), ("·", ""), ("▀▄█", "")
+    elif dense:
+        memory = ("█", "idle"), ("█", "cool"), ("█", "warm"), ("█", "hot")
+        disk, now = ("█", "disk"), ("█", "used")
+    else:
+        memory = ("░", "idle"), ("▒", "cool"), ("▒", "warm"), ("▓", "hot")
+        disk, now = ("·", "dot"), ("█", "used")
+    coming = ("█" if dense and not no_color else "↓", "reading")
+    parts: list[Line] = [
+        (disk, (" disk", "quiet")),
+        (coming, (" reading", "quiet")),
+        (*memory, (" memory", "quiet")),
+        (now, (" this token", "quiet")),
     ]
-    if down > 1:
-        packed = [
-            bytes(max(column) for column in zip(*packed[start : start + down], strict=True))
-            for start in range(0, len(packed), down)
-        ]
-    return packed, across * down
+    whole = _row(parts)
+    if length(whole) > width:
+        parts[-1] = (now, (" now", "quiet"))
+        whole = _row(parts)
+    return [whole] if length(whole) <= width else [_row(parts[:2]), _row(parts[2:])]
 
 
-class ExpertMap(Widget):
-    """The marks alone. Draws only the lines that changed; a line drawn before comes from a cache."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"expert-map--{name}" for name in (*_COMPONENTS, "dot")}
-
-    def __init__(self) -> None:
-        super().__init__(id="expert-map")
-        self._layers: list[bytes] = []
-        self._lines: list[tuple[bytes, bytes]] = []
-        self._room = 1
-        self.together = 1
-        """Experts that one mark stands for."""
-        self._strip = lru_cache(maxsize=1024)(self._draw)
-
-    def show(self, telemetry: Telemetry | None, room: int) -> None:
-        """Draw the lines that changed, in at most `room` lines."""
-        if telemetry is None:
-            layers: list[bytes] = []
-        else:
-            marks, per = levels(telemetry), telemetry.expert_count
-            layers = [marks[start : start + per] for start in range(0, len(marks), per)]
-        if (layers, room) != (self._layers, self._room):
-            self._layers, self._room = layers, room
-            self._arrange()
-
-    def notify_style_update(self) -> None:
-        """Colours changed: what was drawn is of no use any more."""
-        super().notify_style_update()
-        self._strip.cache_clear()
-
-    def on_resize(self) -> None:
-        """Another width holds another number of marks."""
-        self._arrange()
-
-    def _arrange(self) -> None:
-        width = self.size.width
-        dense = len(self._layers) > self._room
-        rows, self.together = fit(self._layers, width, self._room * 2 if dense else self._room)
-        lines = (
-            [(rows[at], rows[at + 1] if at + 1 < len(rows) else b"") for at in range(0, len(rows), 2)]
-            if dense
-            else [(row, b"") for row in rows]
-        )
-        changed = [y for y, line in enumerate(lines) if y >= len(self._lines) or line != self._lines[y]]
-        resized = len(lines) != len(self._lines)
-        self._lines = lines
-        if resized:
-            self.styles.height = max(1, len(lines))
-        if changed:
-            self.refresh(*(Region(0, y, width, 1) for y in changed))
-
-    def render_line(self, y: int) -> Strip:
-        """One line of the map."""
-        width = self.size.width
-        if y >= len(self._lines):
-            return Strip.blank(width, self.rich_style)
-        return self._strip(*self._lines[y], width)
-
-    def _draw(self, upper: bytes, lower: bytes, width: int) -> Strip:
-        base = self.rich_style
-        styles = [self.get_component_rich_style(f"expert-map--{name}", partial=True) for name in _COMPONENTS]
-        dot = self.get_component_rich_style("expert-map--dot", partial=True)
-        segments: list[Segment] = []
-        if lower:
-            for top, bottom in zip(upper, lower, strict=True):
-                segments.append(self._half(top, bottom, styles))
-        else:
-            wide = max(1, min(4, width // max(1, len(upper))))
-            for mark in upper:
-                text = GLYPHS[mark] * max(1, wide - 1)
-                style = styles[mark] if mark != DISK else dot
-                segments.append(Segment(text.ljust(wide), base + style))
-        return Strip(Strip(segments).simplify()).adjust_cell_length(width, base)
-
-    def _half(self, top: int, bottom: int, styles: list[Style]) -> Segment:
-        """Two experts in one cell: by colour, or where there is none, which of them this token used."""
-        if not self.app.no_color:
-            return Segment("▀", Style(color=styles[top].color, bgcolor=styles[bottom].color))
-        used = _HALVES[(top == NOW) * 2 + (bottom == NOW)]
-        return Segment(used if used != " " else GLYPHS[max(top, bottom)], self.rich_style)
+def _row(parts: list[Line]) -> Line:
+    between = ("  ", "")
+    return tuple(span for part in parts for span in (*part, between))[:-1]
 
 
-class ExpertHeading(Figure):
-    """How many there are, and how often one had to be read."""
+def expert(telemetry: Telemetry, layer: int, number: int, width: int) -> Line:
+    """One expert in words: its place, its state, and how many of the recent tokens used it."""
+    at = layer * telemetry.expert_count + number
+    state, heat = _STATES.get(telemetry.experts[at], "?"), telemetry.heat[at]
+    share = f"{heat / 255 * HEAT_FULL:.0%}" if heat < 255 else f"{HEAT_FULL:.0%} or more"
+    used = f"used by {share} of recent tokens" if heat else "never used"
+    where = f"layer {layer} · expert {number} · {state}"
+    forms = (
+        f"{where} · {used}",
+        f"{where} · {share if heat else 'never'}",
+        f"L{layer} E{number} · {state} · {share.partition(' ')[0] if heat else 'never'}",
+        f"L{layer} E{number} {state}",
+    )
+    return ((fitting(width, *forms), ""),)
 
-    def __init__(self) -> None:
-        super().__init__(id="expert-heading")
-        self._told = BLANK
 
-    def show(self, told: str) -> None:
-        """Draw if something changed."""
-        if told != self._told:
-            self._told = told
-            self.refresh()
-
-    def lines(self, width: int) -> list[Content]:
-        return [self.heading("Experts", self._told)]
-
-
-class ExpertsFigure(Vertical):
-    """The map, with its heading and legend."""
-
-    def __init__(self) -> None:
-        super().__init__(id="experts")
-        self._heading = ExpertHeading()
-        self._map = ExpertMap()
-
-    def compose(self) -> ComposeResult:
-        yield self._heading
-        yield self._map
-        yield Static(_LEGEND, id="expert-legend")
-
-    def show(self, telemetry: Telemetry | None, room: int) -> None:
-        """Draw what changed; `room`: lines for all of this."""
-        if telemetry is not None and not telemetry.layers:
-            telemetry = None  # a server tells nothing of them
-        self._map.show(telemetry, max(6, room - 2))
-        if telemetry is None:
-            self._heading.show(BLANK)
-            return
-        told = f"{telemetry.layers} × {telemetry.expert_count}"
-        if self._map.together > 1:
-            told += f", {self._map.together} a mark"
-        if telemetry.hit_rate is not None:
-            told += f"   hit {telemetry.hit_rate:.0%}"
-        self._heading.show(told)
+def neurons(telemetry: Telemetry, width: int) -> list[Line]:
+    """How many neurons of the used experts were silent; nothing where that is not measured."""
+    if telemetry.neuron_sparsity is None:
+        return []
+    return meter("Neurons", telemetry.neuron_sparsity, f"{telemetry.neuron_sparsity:.0%} silent", width)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from functools import cache
 
-from textual.content import Content
-
 from smallchat.engine.events import Memory
 from smallchat.tui.text import size
-from smallchat.tui.widgets.panel.figure import BLANK, Figure
+from smallchat.tui.widgets.panel.lines import BLANK, Line, heading
 
 # The glyphs differ so that the bar reads without colour.
 _USES = (
-    ("weights", "█", "$expert-hot"),
-    ("experts", "▓", "$expert-warm"),
-    ("KV cache", "▒", "$quiet"),
-    ("rest", "░", "$faint"),
+    ("weights", "█", "hot"),
+    ("experts", "▓", "warm"),
+    ("KV cache", "▒", "quiet"),
+    ("rest", "░", "faint"),
 )
+_TWO_COLUMNS = 30
+"""Cells from which two uses stand side by side."""
 
 
 def own_memory() -> int:
@@ -32,41 +32,37 @@ def _process():  # type: ignore[no-untyped-def]  # noqa: ANN202
     return psutil.Process()
 
 
-class MemoryFigure(Figure):
-    """One bar by use, against the budget where there is one. The screen's own process is in "rest"."""
+def lines(memory: Memory | None, own: int, width: int, brief: bool) -> list[Line]:
+    """One bar by use, against the budget where there is one, and unless `brief` what each glyph means.
 
-    def __init__(self) -> None:
-        super().__init__(id="memory")
-        self._memory: Memory | None = None
-        self._own = 0
+    The screen's own process (`own` bytes) is in "rest".
+    """
+    if memory is None:
+        return [heading("Memory", BLANK, width), (("─" * width, "line"),)]
+    total = memory.total + own
+    parts = (memory.weights, memory.experts, memory.kv, memory.rest + own)
+    figure = size(total) if memory.budget is None else f"{size(total)} of {size(memory.budget)}"
+    scale = max(memory.budget or 0, total, sum(parts), 1)
+    shown = [heading("Memory", figure, width), _bar(parts, scale, width)]
+    if brief:
+        return shown
+    column = (width - 3) // 2 if width >= _TWO_COLUMNS else width
+    named = [_named(*use, part, column) for part, use in zip(parts, _USES, strict=True)]
+    if width < _TWO_COLUMNS:
+        return shown + named
+    between = ("   ", "")
+    return [*shown, (*named[0], between, *named[1]), (*named[2], between, *named[3])]
 
-    def show(self, memory: Memory | None, own: int) -> None:
-        """Draw if something changed."""
-        if (memory, own) != (self._memory, self._own):
-            self._memory, self._own = memory, own
-            self.refresh()
 
-    def lines(self, width: int) -> list[Content]:
-        memory = self._memory
-        if memory is None:
-            return [self.heading("Memory", BLANK), Content.styled("─" * width, "$line")]
-        total = memory.total + self._own
-        parts = (memory.weights, memory.experts, memory.kv, memory.rest + self._own)
-        figure = size(total) if memory.budget is None else f"{size(total)} of {size(memory.budget)}"
-        scale = max(memory.budget or 0, total, sum(parts), 1)
-        bars = [
-            (glyph * round(part / scale * width), style)
-            for part, (_, glyph, style) in zip(parts, _USES, strict=True)
-        ]
-        used = Content.assemble(*bars).truncate(width)
-        column = (width - 3) // 2
-        named = [
-            Content.assemble((glyph, style), f" {name}", (size(part).rjust(column - len(name) - 2), "$quiet"))
-            for part, (name, glyph, style) in zip(parts, _USES, strict=True)
-        ]
-        return [
-            self.heading("Memory", figure),
-            used + Content.styled("─" * (width - used.cell_length), "$line"),
-            named[0] + "   " + named[1],
-            named[2] + "   " + named[3],
-        ]
+def _bar(parts: tuple[int, ...], scale: int, width: int) -> Line:
+    spans: list[tuple[str, str]] = []
+    left = width
+    for part, (_, glyph, role) in zip(parts, _USES, strict=True):
+        cells = min(left, round(part / scale * width))
+        left -= cells
+        spans.append((glyph * cells, role))
+    return *spans, ("─" * left, "line")
+
+
+def _named(name: str, glyph: str, role: str, part: int, column: int) -> Line:
+    return (glyph, role), (f" {name}", ""), (size(part).rjust(column - len(name) - 2), "quiet")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual import events
@@ -9,7 +10,9 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from smallchat.tui.completing import Completion
 from smallchat.tui.text import pasted
+from smallchat.tui.widgets.prompt.completions import Completions
 
 SEND, NEW_LINE = "enter", ("ctrl+j", "shift+enter")
 
@@ -33,7 +36,8 @@ class Prompt(TextArea):
             super().__init__()
             self.text = text
 
-    def __init__(self) -> None:
+    def __init__(self, complete: Callable[[str, int], Completion | None] = lambda _text, _at: None) -> None:
+        """`complete` says what could be meant at that place of the text."""
         super().__init__(
             id="prompt",
             show_line_numbers=False,
@@ -43,19 +47,78 @@ class Prompt(TextArea):
         )
         # A blinking cursor wakes the machine twice a second, all day.
         self.cursor_blink = False
+        self.completions = Completions()
+        """The list, which whoever composes the prompt puts before it."""
+        self._complete = complete
+        self._declined = ""
+        """Text for which the list was closed."""
 
     async def _on_key(self, event: events.Key) -> None:
         # Textual calls the text area's own handler after this one, unless it is prevented. These keys are no
         # bindings, because those run too late: after what is typed behind them, where keys come fast.
-        if event.key not in (SEND, *NEW_LINE):
+        if not (self._key_for_list(event.key) or self._key_for_text(event.key)):
             return
         event.stop()
         event.prevent_default()
-        if event.key in NEW_LINE:
+
+    def _key_for_text(self, key: str) -> bool:
+        if key in NEW_LINE:
             self.insert("\n")
             self.scroll_cursor_visible()
-        elif self.text.strip():
+        elif key == SEND and self.text.strip():
             self.post_message(self.Submitted(self.text))
+        return key in (SEND, *NEW_LINE)
+
+    def _key_for_list(self, key: str) -> bool:
+        """What a key does to the list of completions; False: the list has no use for it."""
+        if key in ("tab", SEND):
+            self.offer()  # keys may come faster than the list is drawn
+        offered = self.completions.shown
+        if offered is None:
+            return False
+        if key in ("up", "down"):
+            self.completions.move(1 if key == "down" else -1)
+        elif key == "escape":
+            self._declined = self.text
+            self.completions.offer(None)
+        elif key == "tab" or (key == SEND and (self.completions.moved or offered.eager)):
+            whole = self.take()
+            if key == SEND and whole:
+                self.post_message(self.Submitted(self.text))
+        else:
+            return False
+        return True
+
+    def take(self) -> bool:
+        """Write the highlighted candidate into the text; True: that makes a whole command of it."""
+        offered, chosen = self.completions.shown, self.completions.highlighted
+        if offered is None or chosen is None:
+            return False
+        text = self.text
+        before = text[: offered.start] + chosen.text + chosen.tail
+        self.text = before + text[offered.end :]
+        lines = before.split("\n")
+        self.move_cursor((len(lines) - 1, len(lines[-1])))
+        self.offer()
+        return offered.eager and not chosen.tail
+
+    def offer(self) -> None:
+        """Show what could be meant by what stands before the cursor."""
+        text = self.text
+        if not self.selection.is_empty or text == self._declined:
+            self.completions.offer(None)
+            return
+        self._declined = ""
+        before = self.get_text_range((0, 0), self.cursor_location)
+        self.completions.offer(self._complete(text, len(before)))
+
+    def on_text_area_changed(self) -> None:
+        """Something else could be meant now."""
+        self.offer()
+
+    def on_text_area_selection_changed(self) -> None:
+        """The cursor is elsewhere."""
+        self.offer()
 
     def forget(self, text: str) -> None:
         """Drop `text`, which was sent. What was typed behind it in the meantime stays."""

@@ -1,0 +1,228 @@
+"""The slash commands for the conversation itself. Each is the method `command_NAME` of one in `COMMANDS`."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from smallchat import paths, settings
+from smallchat.chat.personas import personas
+from smallchat.errors import SmallchatError
+from smallchat.settings import Sampling, UsageError
+from smallchat.tui.completing import Candidate, Names
+from smallchat.tui.lookups import Lookups
+from smallchat.tui.screens.note_commands import NoteCommands
+from smallchat.tui.text import count, one_line
+
+Finder = Callable[[], Awaitable[Sequence[Candidate]]]
+NONE = "none"
+DEFAULT = "default"
+SETTINGS = {
+    "temperature": "0: always the most likely token; 1: as the model thinks",
+    "top_k": "choose among so many tokens; 0: all",
+    "top_p": "choose among the likeliest that have this share of probability; 1: all",
+    "min_p": "leave out what is less than so many times as likely as the best; 0: nothing",
+    "repeat_penalty": "over 1: avoid what was just said",
+    "seed": "the same seed, the same answer",
+}
+COPIES = (Candidate("code", "the last answer's last code block"), Candidate("all", "the conversation"))
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1", re.MULTILINE | re.DOTALL)
+
+
+class ChatCommands(NoteCommands):
+    """What can be done from the prompt, beside notes."""
+
+    _lookups: Lookups | None = None
+
+    # What the model is told, and how its answers are drawn
+
+    async def command_system(self, text: str) -> None:
+        """Change or show the system prompt."""
+        session = self.dialogue.session
+        if not text:
+            self._show("System prompt", one_line(session.system or "none"))
+            return
+        session.configure(None if text == NONE else text, "", session.sampling)
+        self._told_anew("No system prompt any more" if text == NONE else "The system prompt is changed")
+
+    async def command_persona(self, name: str) -> None:
+        """Take a persona's system prompt."""
+        known = await asyncio.to_thread(self._personas)
+        if not name:
+            where = f'Write them into {paths.config_file()}: [personas], then lines like teacher = "…"'
+            names = ", ".join(known) or f"There is no persona yet. {where}"
+            self._show("Personas", one_line(names))
+            return
+        session = self.dialogue.session
+        if name == NONE:
+            session.configure(self._settings.system, "", session.sampling)
+        elif name in known:
+            session.configure(known[name], name, session.sampling)
+        else:
+            raise UsageError(f"There is no persona {name!r}", f"Known: {', '.join(known) or NONE}")
+        self._told_anew(f"Persona: {one_line(name)}")
+
+    async def command_set(self, text: str) -> None:
+        """Change or show one setting of this conversation's answers."""
+        session = self.dialogue.session
+        name, _, value = text.partition(" ")
+        if not name:
+            now = asdict(self.dialogue.sampling_here())
+            lines = [f"{key} {'new each time' if one is None else one}" for key, one in now.items()]
+            lines = [f"{line} (here)" if line.split()[0] in session.sampling else line for line in lines]
+            self._show("How answers are drawn", "\n".join(lines))
+            return
+        if name == DEFAULT:
+            session.configure(session.system, session.persona, {})
+            self._told_anew("As in the settings again")
+            return
+        if name not in SETTINGS:
+            raise UsageError(f"There is no setting {name!r} here", f"Known: {', '.join(SETTINGS)}, {DEFAULT}")
+        here = {key: one for key, one in session.sampling.items() if key != name}
+        if value.strip() not in ("", DEFAULT):
+            here[name] = settings.checked(name, value.strip(), "/set")
+        Sampling(**{**asdict(self.dialogue.sampling), **here})  # out of range: nothing is changed
+        session.configure(session.system, session.persona, here)
+        now = getattr(self.dialogue.sampling_here(), name)
+        self._told_anew(f"{name} is {'a new one each time' if now is None else now} in this conversation")
+
+    def told_here(self) -> str:
+        """What is special about this conversation, for the prompt's border; empty: nothing."""
+        session = self.dialogue.session
+        own_system = session.system is not None and session.system != self._settings.system
+        parts = [one_line(session.persona) or ("own system prompt" if own_system else "")]
+        parts += [f"{name} {value}" for name, value in session.sampling.items()]
+        return " · ".join(filter(None, parts))
+
+    # The rest
+
+    async def command_new(self, _: str) -> None:
+        """A conversation without messages."""
+        self.action_new()
+
+    async def command_quit(self, _: str) -> None:
+        """Quit."""
+        await self.app.action_quit()
+
+    async def command_copy(self, what: str) -> None:
+        """Put something into the clipboard."""
+        if what == "all":
+            turns = [turn for turn in self.dialogue.session.turns if turn.content]
+            text = "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+        elif what == "code":
+            blocks = [block[1] for block in _FENCE.findall(self._answer())]
+            if not blocks:
+                raise UsageError("The last answer has no code block", "/copy copies all of it")
+            text = blocks[-1]
+        elif not what:
+            text = self._answer()
+        else:
+            raise UsageError(f"/copy does not know {what!r}", "Known: code, all; alone: the last answer")
+        if not text:
+            raise UsageError("There is nothing to copy yet", "Ask something")
+        self.app.copy_to_clipboard(text)
+        self.tell(f"Copied {count(len(text), 'character')}")
+
+    async def command_save(self, name: str) -> None:
+        """Write the selection or the last answer into a new file."""
+        if not name:
+            raise UsageError("/save needs the name of a file", "/save answer.md")
+        path, text = Path(name).expanduser(), self.get_selected_text() or self._answer()
+        if not text:
+            raise UsageError("There is nothing to save yet", "Ask something")
+        await asyncio.to_thread(_write_new, path, text)
+        self.tell(f"Saved as {one_line(str(path.absolute()))}")
+
+    async def command_theme(self, name: str) -> None:
+        """Change the colours."""
+        if not name:
+            self.app.search_themes()
+            return
+        if name not in self.app.available_themes:
+            raise UsageError(
+                f"There are no colours {name!r}", f"Known: {', '.join(self.app.available_themes)}"
+            )
+        self.app.theme = name
+        self.tell(f'To keep them: theme = "{name}" in {paths.config_file()}')
+
+    # Completion
+
+    def names(self) -> Names:
+        """What can be meant by the arguments of commands."""
+        return {
+            "persona": lambda _: self._known("personas", self._find_personas),
+            "theme": lambda _: [Candidate(name) for name in self.app.available_themes],
+            "copy": lambda _: [
+                Candidate("code", "its last code block"),
+                Candidate("all", "the conversation"),
+            ],
+            "setting": lambda _: self._setting_names(),
+            "note": lambda _: self._known("notes", self._find_notes) if self.notebook else [],
+        }
+
+    def _known(self, key: str, find: Finder) -> Sequence[Candidate]:
+        if self._lookups is None:
+            self._lookups = Lookups(
+                lambda work: self.run_worker(work, group="lookups"), lambda: self.prompt.offer()
+            )
+        return self._lookups.get(key, find)
+
+    async def _find_personas(self) -> Sequence[Candidate]:
+        try:
+            known = await asyncio.to_thread(self._personas)
+        except SmallchatError:
+            return ()  # the command itself tells
+        return (*(Candidate(name, text[:80]) for name, text in known.items()), Candidate(NONE))
+
+    async def _find_notes(self) -> Sequence[Candidate]:
+        from smallchat.notes.names import titles
+
+        try:
+            found = await asyncio.to_thread(titles, self.book().index)
+        except SmallchatError:
+            return ()
+        return [Candidate(note.title, note.path) for note in found]
+
+    def _setting_names(self) -> list[Candidate]:
+        now = asdict(self.dialogue.sampling_here())
+        told = {name: "new each time" if value is None else f"{value}" for name, value in now.items()}
+        found = [Candidate(name, f"{told[name]} · {meaning}", " ") for name, meaning in SETTINGS.items()]
+        return [*found, Candidate(DEFAULT, "all as in the settings again")]
+
+    # Parts
+
+    def action_new(self) -> None:
+        """A conversation without messages."""
+        raise NotImplementedError
+
+    def _personas(self) -> dict[str, str]:
+        return personas(self._settings.personas, paths.config() / "personas")
+
+    def _answer(self) -> str:
+        answers = [turn.content for turn in self.dialogue.session.turns if turn.role == "assistant"]
+        return answers[-1] if answers else ""
+
+    def _show(self, title: str, text: str) -> None:
+        self.notify(text, title=title, timeout=12, markup=False)
+
+    def _told_anew(self, text: str) -> None:
+        self.tell(text)
+        self.recount()
+        self.wake()
+
+    def recount(self) -> None:
+        """The conversation is of another length for the model now."""
+        raise NotImplementedError
+
+
+def _write_new(path: Path, text: str) -> None:
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text if text.endswith("\n") else text + "\n")
+    except FileExistsError:
+        raise UsageError(f"{path} is there already", "Give another name; nothing is overwritten") from None
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", "Give another place") from None
