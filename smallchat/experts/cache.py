@@ -153,6 +153,7 @@ class CachedExperts(SharedExperts[T]):
         """
         self._limit = min(limit, self._slab.sizes.slots)
         self._experts, self._guessed = [], {}
+        self._settle()
         while self._used > self._limit:
             slot = self._victim()
             self._slab.release(slot)

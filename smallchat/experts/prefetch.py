@@ -102,7 +102,8 @@ class Prefetcher:
         self._filler = self.start()
         for slot, requests in list(self._reading.items()):
             if self._slab.states[slot] == READING:
-                self._filler.send(requests)
+                with contextlib.suppress(OSError):  # it has ended again: the next check is told
+                    self._filler.send(requests)
 
     def problem(self) -> EngineError:
         """Why the last read failed."""
