@@ -46,6 +46,11 @@ def notes_index(folder: Path) -> Path:
     return cache() / "notes" / f"{name}.sqlite3"
 
 
+def checkpoints() -> Path:
+    """What the decoder has read, as KV checkpoints."""
+    return cache() / "checkpoints"
+
+
 def models() -> Path:
     """Where `--model NAME` looks for `NAME.gguf`."""
     return data() / "models"

@@ -27,8 +27,11 @@ BUILTIN = "builtin"
 DEFAULT_CONTEXT = 4096
 """Tokens of context where none are asked for; a model made for fewer gets its own."""
 
-TABLES = ("personas",)
+DEFAULT_CHECKPOINTS = 4 << 30
+
+TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
+
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -103,6 +106,8 @@ class Settings:
     """What multiplies quantised matrices: auto, numpy or ggml."""
     kv: KVType = DEFAULT_KV
     """Type of the KV cache: f32 is exact, f16 half as large, q8 a quarter."""
+    checkpoints: int = DEFAULT_CHECKPOINTS
+    """Bytes of disk where what was read is kept, so that nothing is read twice; 0: none."""
     sparse_head: bool = False
     """Let the file's LM head predictor, where it has one, leave out rows of the head; faster, and not
     exact."""
@@ -134,6 +139,8 @@ class Settings:
     """Address of a server that speaks OpenAI's chat interface; None: models run here."""
     endpoint_key: str | None = None
     """What that server wants to know its users by; better in the environment than in a file."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the app that are not the usual ones, by the name of what they do."""
     personas: Mapping[str, str] = field(default_factory=dict)
     """System prompts by name; files in the folder `personas` beside the configuration file add to them."""
 
@@ -190,7 +197,9 @@ def checked(key: str, value: Any, source: str) -> Any:
         known = ", ".join(setting.name for setting in fields(Settings))
         raise UsageError(f"{source} sets {key!r}, which smallchat does not know", f"Known: {known}")
     try:
-        if key == "mem":
+        if key == "checkpoints" and str(value).strip() == "0":
+            return 0
+        if key in {"mem", "checkpoints"}:
             return parse_size(value)
         if key in {"context", "threads", "top_k", "seed", "head_floor"}:
             return _integer(value, low=0 if key in {"top_k", "seed"} else 1)

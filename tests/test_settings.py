@@ -29,6 +29,11 @@ def test_flag_beats_environment_beats_file() -> None:
     assert (loaded.mem, loaded.threads, loaded.context) == (3 << 30, 2, 1000)
 
 
+@pytest.mark.parametrize(("text", "size"), [("0", 0), (0, 0), ("2G", 2 << 30)])
+def test_checkpoints_may_be_none(text, size) -> None:
+    assert settings.load({"checkpoints": text}, {}).checkpoints == size
+
+
 @pytest.mark.parametrize(
     ("text", "size"),
     [

@@ -73,6 +73,9 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
             print(json.dumps(answer, ensure_ascii=False))
         else:
             print()
+        sys.stdout.flush()
+        while engine.save_some():  # another question about the same text then begins at once
+            pass
         if finish == "context":
             print("The answer was cut: the context is full (--context).", file=sys.stderr)
     finally:

@@ -103,5 +103,6 @@ def load_options(settings: Settings) -> LoadOptions:
         sparse_head=settings.head(),
         threads=settings.threads,
         context=settings.context,
+        checkpoints=settings.checkpoints,
         demo=settings.model == BUILTIN,
     )

@@ -14,6 +14,7 @@ def run(as_json: bool) -> None:
         "config": paths.config_file(),
         "models": paths.models(),
         "cache": paths.cache(),
+        "checkpoints": paths.checkpoints(),
         "notes": paths.cache() / "notes",
         "log": paths.engine_log(),
         "builtin": paths.builtin_model(),

@@ -44,6 +44,7 @@ class LoadOptions:
     sparse_head: SparseHead | None = None
     threads: int | None = None
     context: int = DEFAULT_CONTEXT
+    checkpoints: int = 0
     demo: bool = False
 
     def arguments(self) -> dict[str, Any]:

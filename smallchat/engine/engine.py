@@ -17,7 +17,11 @@ import numpy as np
 import numpy.typing as npt
 import threadpoolctl
 
+from smallchat import paths
 from smallchat.engine.caches import cache_bytes, make_caches
+from smallchat.engine.checkpoints.fingerprint import fingerprint
+from smallchat.engine.checkpoints.folder import Folder
+from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
 from smallchat.engine.events import FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import (
     fitting_chunk,
@@ -71,6 +75,8 @@ LEAST_SWEEPS = 3
 DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
 them."""
+SAVE_SECONDS = 0.3
+"""A prompt waits so long, at the most, for what it overwrites to be kept."""
 
 
 class Engine:
@@ -88,6 +94,7 @@ class Engine:
         chunk: int,
         kv: KVType,
         sparse_head: SparseHead | None,
+        checkpoints: int,
     ) -> None:
         """Use `Engine.load`."""
         self.config, self.weights = model.config, model.weights
@@ -111,6 +118,9 @@ class Engine:
         self.card = read_card(model.gguf, model.config)
         self._model: OpenModel | None = model
         self._ids: list[int] = []  # what the cache holds
+        self._checkpoint_bytes = checkpoints
+        self._fingerprint: bytes | None = None  # known once it is wanted
+        self._unsaved = False  # something was read that may be no checkpoint yet
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
         self._kv_blocks = 0  # that room was made for
@@ -145,6 +155,7 @@ class Engine:
         shared = self._ranks.memory.kv if self._ranks else None
         self._caches = make_caches(config, self.threads, self.context, self.kv, shared)
         self._cache = self._caches[0]
+        self._checkpoints: Checkpoints | None = None
 
     def _slab(self, model: OpenModel) -> Slab:
         """Memory for experts: room for all of them, of which only what is used is taken."""
@@ -187,6 +198,7 @@ class Engine:
         kv: KVType = DEFAULT_KV,
         sparse_head: SparseHead | None = None,
         beside: int = 0,
+        checkpoints: int = 0,
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
@@ -195,7 +207,8 @@ class Engine:
         compute (None: what suits model and machine); `context` the tokens that must fit (the default means:
         at most that many); `chunk` the prompt tokens of one forward pass; `kv` the type of the KV cache,
         "f32", "f16" or "q8"; `sparse_head` lets the file's LM head predictor, where it has one, leave out
-        rows of the head.
+        rows of the head; `checkpoints` are the bytes of disk, in the cache folder, where `save_some` keeps
+        what was read (0: none, and none is looked for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
@@ -234,6 +247,7 @@ class Engine:
                 chunk=chunk,
                 kv=kv,
                 sparse_head=sparse_head,
+                checkpoints=checkpoints,
             )
         except BaseException:
             model.close()
@@ -336,6 +350,14 @@ class Engine:
             self._feed(tokens[start : start + self.chunk])
         return self._logits
 
+    def save_some(self) -> bool:
+        """Keep a part of what was read as a checkpoint: some milliseconds of work. False: nothing is left to
+        be kept.
+        """
+        checkpoints = self._open_checkpoints() if self._unsaved else None
+        self._unsaved = checkpoints is not None and checkpoints.keep(self._ids)
+        return self._unsaved
+
     def clear(self) -> None:
         """Empty the context."""
         self._open()
@@ -353,7 +375,16 @@ class Engine:
             self._ranks.close()
         self.template.close()
         self.experts.close()
-        del self.decoder, self.experts, self.weights, self._cache, self._caches, self._logits, self._ranks
+        del (
+            self.decoder,
+            self.experts,
+            self.weights,
+            self._cache,
+            self._caches,
+            self._checkpoints,
+            self._logits,
+            self._ranks,
+        )
         model.gguf.close()
 
     def _generate(
@@ -414,13 +445,13 @@ class Engine:
     ) -> Floats:
         """Make the cache hold exactly `prompt`, reusing what it shares; logits [1, V] of its last token."""
         began, total = time.perf_counter(), len(prompt)
-        shared = _common_prefix(self._ids, prompt)
+        shared = common(self._ids, prompt)
         if shared == total == len(self._ids) and self._logits is not None:
             reused = total
         else:
             # The last token is computed in any case: its logits are what is wanted.
-            reused = self._cache.rewind(min(shared, total - 1))
-            del self._ids[reused:]
+            reused = self._reuse(prompt, min(shared, total - 1))
+            self._ids[:] = prompt[:reused].tolist()
             self._logits = None
 
         def report(done: int) -> None:
@@ -440,9 +471,32 @@ class Engine:
             raise EngineError("The prompt is empty", "Give at least one token")
         return self._logits
 
+    def _reuse(self, prompt: npt.NDArray[np.int64], shared: int) -> int:
+        """Make the cache hold the tokens at the beginning of `prompt` that are known; how many."""
+        checkpoints = self._open_checkpoints()
+        if checkpoints is None:
+            return self._cache.rewind(shared)
+        if len(self._ids) - shared >= WORTH:  # what is about to be overwritten
+            until = time.perf_counter() + SAVE_SECONDS
+            while time.perf_counter() < until and self.save_some():
+                pass
+        return checkpoints.resume(prompt, shared)
+
+    def _open_checkpoints(self) -> Checkpoints | None:
+        if self._checkpoints is None and self._checkpoint_bytes:
+            if self._fingerprint is None:
+                self._fingerprint = fingerprint(self._open(), self.kernels.name, self.threads, self.kv)
+            folder = Folder(paths.checkpoints(), self._checkpoint_bytes)
+            self._checkpoints = Checkpoints(folder, self._fingerprint, self._caches)
+        return self._checkpoints
+
     def _feed(self, tokens: npt.NDArray[np.int64], watcher: Watcher | None = None) -> Floats:
+        if self._checkpoints is not None and self._checkpoints.loses(len(self._ids) + len(tokens)):
+            while self.save_some():
+                pass
         self._logits = self._forward(tokens, watcher=watcher or self.tally).copy()
         self._ids.extend(tokens.tolist())
+        self._unsaved = True
         return self._logits
 
     def _forward(
@@ -506,9 +560,3 @@ class Engine:
         if self._model is None:
             raise EngineError("The engine is closed", "Load the model again")
         return self._model
-
-
-def _common_prefix(held: Sequence[int], prompt: npt.NDArray[np.int64]) -> int:
-    length = min(len(held), len(prompt))
-    differs = np.flatnonzero(np.asarray(held[:length], np.int64) != prompt[:length])
-    return int(differs[0]) if len(differs) else length

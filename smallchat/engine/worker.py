@@ -77,6 +77,8 @@ class Worker:
     def work(self) -> None:
         """Serve requests for ever."""
         while True:
+            while self._engine is not None and self._requests.empty() and self._engine.save_some():
+                pass
             try:
                 request = self._requests.get(timeout=IDLE_SECONDS)
             except queue.Empty:

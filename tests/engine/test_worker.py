@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from smallchat import paths
 from smallchat.engine.client import LoadOptions, Message, WorkerClient
 from smallchat.engine.events import (
     USED,
@@ -123,6 +124,24 @@ async def test_the_same_question_is_not_read_twice_and_gets_the_same_answer() ->
         assert isinstance(finished, Finished)
         assert finished.reused_tokens >= finished.prompt_tokens - 1
         assert texts[0] == texts[1]
+
+
+async def test_pinned_text_is_read_once_for_all_sessions() -> None:
+    """What every prompt begins with, also after a restart."""
+    pinned = Message("system", "[[Garden]] The apple tree is pruned in March. " * 6)
+    answers = []
+    for question in ("when?", "which tree?"):
+        async with running(model(Recipe()).path, threads=1, checkpoints=1 << 30) as worker:
+            await worker.kind(Ready)
+            request = worker.client.chat([pinned, Message("user", question)], GREEDY, max_tokens=4)
+            finished = (await worker.kind(Finished, request)).event
+            assert isinstance(finished, Finished)
+            answers.append(finished)
+            while not list(paths.checkpoints().glob("*.kv")):
+                await asyncio.sleep(0)
+    assert answers[0].reused_tokens == 0
+    assert answers[1].reused_tokens > len(pinned.content) // 4
+    assert answers[1].prompt_tokens - answers[1].reused_tokens < 60
 
 
 async def test_cancel_stops_within_a_token_and_the_next_question_works() -> None:

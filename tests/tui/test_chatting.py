@@ -77,7 +77,7 @@ async def test_regenerating_makes_a_sibling_with_another_seed() -> None:
         assert "First." not in run.screen
         assert run.stored() == [("user", "Hello?", "complete"), ("assistant", "Second.", "complete")]
         store = Store(paths.conversations())
-        answers = store._connection.execute("SELECT content, parent FROM messages WHERE role = 'assistant'")
+        answers = store.connection.execute("SELECT content, parent FROM messages WHERE role = 'assistant'")
         assert [tuple(row) for row in answers] == [("First.", 1), ("Second.", 1)]
         store.close()
 

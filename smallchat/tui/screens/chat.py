@@ -26,6 +26,7 @@ from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
+from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
@@ -59,7 +60,11 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
         self.transcript = Transcript(self.wake)
-        self.prompt = Prompt(lambda text, at: complete(text, at, self.names()))
+        self.prompt = Prompt(
+            lambda text, at: complete(text, at, self.names()),
+            History(self._said),
+            keys.remapped(settings.keys),
+        )
         self._topline = TopLine()
         self.panel = Panel()
         self.clock: Clock | None = None
@@ -226,6 +231,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
 
     def send(self, text: str) -> None:
         """Say it, or do it; the prompt then only holds what was typed behind it."""
+        self.prompt.said.add(text)
         call = commands.called(text) or ((commands.named("notes"), text) if self.asks_notes else None)
         if call is None or call[0].asks:
             self._told_failure = None  # without a model, the dialog comes again
@@ -332,6 +338,13 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.transcript.anchor()
         self.refresh_bindings()
         self.wake()
+
+    def _said(self) -> list[str]:
+        try:
+            return self._store.said()
+        except StorageError as error:
+            self._tell_storage(error)
+            return []
 
     def _conversations(self, limit: int = -1) -> list[Conversation]:
         try:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from textual.content import Content
+
+from smallchat.tui import code
+from smallchat.tui.screens.pick import PickScreen
 from smallchat.tui.screens.reading import Reading
+from smallchat.tui.screens.view import ViewScreen
+from smallchat.tui.text import count, one_line
 from smallchat.tui.widgets.prompt.prompt import Prompt
 
 
@@ -28,3 +34,43 @@ class Messages(Reading):
         turns = self.dialogue.session.turns
         if turns:
             self.transcript.focus_turn(turns[index])
+
+    def action_copy_message(self) -> None:
+        """What is selected, or else the focused message."""
+        selected = self.get_selected_text()
+        turn = self.transcript.focused_turn
+        if selected and selected.strip():
+            self.app.copy_to_clipboard(selected)
+            self.clear_selection()
+        elif turn is not None and turn.content:
+            self.app.copy_to_clipboard(turn.content)
+
+    def action_copy_code(self) -> None:
+        """A code block of the focused message, or else of the last answer; asks which."""
+        answers = [turn for turn in self.dialogue.session.turns if turn.role == "assistant"]
+        turn = self.transcript.focused_turn or (answers[-1] if answers else None)
+        found = code.blocks(turn.content) if turn is not None else []
+        if not found:
+            self.tell("There is no code block in this message")
+        elif len(found) == 1:
+            self.app.copy_to_clipboard(found[0].text)
+        else:
+            screen = PickScreen("Which code block?", [_line(block) for block in found], len(found) - 1)
+
+            def chosen(place: int | None) -> None:
+                if place is not None:
+                    self.app.copy_to_clipboard(found[place].text)
+
+            self.app.push_screen(screen, chosen)
+
+    def action_view_message(self) -> None:
+        """The focused message alone, to select in."""
+        turn = self.transcript.focused_turn
+        if turn is not None:
+            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", turn.content))
+
+
+def _line(block: code.CodeBlock) -> Content:
+    lines = block.text.strip().split("\n")
+    told = " · ".join(filter(None, (one_line(block.language), count(len(lines), "line"))))
+    return Content.assemble(Content(one_line(lines[0])).truncate(50, ellipsis=True), "  ", (told, "$quiet"))
