@@ -15,18 +15,14 @@ class Pace:
 
     compute_seconds: float
     """A token with all its experts in memory."""
-    experts: int
-    """Experts that a token uses, in all layers together."""
-    expert_bytes: float
-    """Bytes of one, on average."""
-    disk_speed: float
-    """Bytes a second in reads of one expert."""
+    read_seconds: float
+    """The disk's time for all experts of a token, none of them in memory."""
     hidden: float
     """Share of the reading, 0 to 1, that passes while something is computed; see `hidden_share`."""
 
     def reading(self, hit_rate: float) -> float:
         """Seconds a token for which the disk is busy."""
-        return (1 - hit_rate) * self.experts * self.expert_bytes / self.disk_speed
+        return (1 - hit_rate) * self.read_seconds
 
     def waiting(self, hit_rate: float) -> float:
         """Seconds a token for which computing waits."""
