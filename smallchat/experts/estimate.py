@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TYPICALLY_HIDDEN = 0.0
+"""Share of the reading that computing hides, where nothing was measured."""
+
+_MIB = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -47,3 +52,9 @@ def hidden_share(read_seconds: float, wait_seconds: float) -> float:
     if read_seconds <= 0:
         return 0.0
     return min(max(1 - wait_seconds / read_seconds, 0.0), 1.0)
+
+
+def ladder(smallest: int, whole: int) -> list[int]:
+    """Round sizes in bytes between two budgets, and these two themselves."""
+    steps = [base << shift for shift in range(8, 20) for base in (_MIB, _MIB + _MIB // 2)]
+    return [smallest, *(step for step in steps if smallest * 1.1 < step < whole * 0.95), whole]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from smallchat.errors import BudgetError
 from smallchat.experts import budget
-from smallchat.experts.estimate import Pace
+from smallchat.experts.estimate import TYPICALLY_HIDDEN, Pace, ladder
 from smallchat.experts.what_if import HitCurve
 from smallchat.hub.details import Details
 from smallchat.hub.disk import DiskSpeed
@@ -17,8 +17,6 @@ from smallchat.model.synthetic import routes
 
 TOKENS = 192
 """Made-up tokens that are counted, after as many that fill the caches."""
-HIDDEN = 0.0
-"""Share of the reading that computing hides; see `Pace`."""
 NEARLY = 0.9
 """What is recommended reaches this share of the speed that more memory would give."""
 MIB = 1 << 20
@@ -76,13 +74,6 @@ def make_plan(
     return Plan(smallest, whole, outcomes, _recommended(outcomes))
 
 
-def ladder(smallest: int, whole: int) -> list[int]:
-    """Round sizes between two budgets, and these two themselves."""
-    steps = [base << shift for shift in range(8, 20) for base in (MIB, MIB + MIB // 2)]
-    between = [step for step in steps if smallest * 1.1 < step < whole * 0.95]
-    return [smallest, *between, whole]
-
-
 def _outcome(
     size: int, whole: int, details: Details, machine: Machine, disk: DiskSpeed | None, curve: HitCurve
 ) -> Outcome:
@@ -95,7 +86,7 @@ def _outcome(
     rate: float | None = None
     limit: Limit = "compute"
     if compute is not None and (all_read is not None or hits == 1):
-        pace = Pace(compute, all_read or 0.0, HIDDEN)
+        pace = Pace(compute, all_read or 0.0, TYPICALLY_HIDDEN)
         rate = pace.tokens_per_second(hits)
         limit = "disk" if pace.disk_bound(hits) else "compute"
     if min(size, whole) > machine.available - HEADROOM:

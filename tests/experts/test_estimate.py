@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallchat.experts.estimate import Pace, hidden_share
+from smallchat.experts.estimate import Pace, hidden_share, ladder
 
 
 def pace(hidden: float = 0.6, read: float = 0.05) -> Pace:
@@ -55,3 +55,8 @@ def test_a_run_is_predicted_by_what_it_calibrated() -> None:
     read, waited, compute, hits = 0.030, 0.012, 0.028, 0.4
     measured = Pace(compute, read / (1 - hits), hidden_share(read, waited))
     assert measured.tokens_per_second(hits) == pytest.approx(1 / (compute + waited))
+
+
+def test_a_ladder_of_round_sizes() -> None:
+    steps = ladder(700 << 20, 2600 << 20)
+    assert steps == [700 << 20, 1 << 30, 3 << 29, 2 << 30, 2600 << 20]

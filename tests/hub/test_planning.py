@@ -13,7 +13,7 @@ from smallchat.hub import details
 from smallchat.hub.disk import DiskSpeed
 from smallchat.hub.known import MODELS
 from smallchat.hub.machine import Machine
-from smallchat.hub.planning import Plan, ladder, make_plan
+from smallchat.hub.planning import Plan, make_plan
 from smallchat.model.synthetic import SHAPES, routes
 from smallchat.settings import parse_size
 
@@ -80,11 +80,6 @@ def test_the_recommendation_comes_near_the_best_that_fits() -> None:
     assert tight is not None
     assert tight.budget <= 3 << 29
     assert make_plan(facts, replace(MACHINE, available=1 << 30), FAST).recommended is None
-
-
-def test_a_ladder_of_round_sizes() -> None:
-    steps = ladder(700 << 20, 2600 << 20)
-    assert steps == [700 << 20, 1 << 30, 3 << 29, 2 << 30, 2600 << 20]
 
 
 def test_what_is_estimated_is_what_the_engine_would_do() -> None:
