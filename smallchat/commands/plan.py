@@ -16,7 +16,7 @@ from smallchat.hub import details, disk, machine, planning
 from smallchat.hub.installed import BUILTIN, hub_cache, installed
 from smallchat.hub.known import DEFAULT_TYPE, POWERINFER
 from smallchat.settings import Settings, parse_size
-from smallchat.tui.text import plain, size, speed
+from smallchat.tui.text import count, plain, size, speed
 
 HELD_UP = {"memory": "memory: more than is free", "disk": "the disk", "compute": "the processor"}
 BUSY = 0.5
@@ -123,13 +123,13 @@ def _lines(facts: dict[str, Any]) -> list[str]:
                 f"{row['hit_rate']:.0%}",
                 size(read) + spent if read else "nothing",
                 speed(rate) if rate else "not known",
-                HELD_UP[row["limit"]],
+                HELD_UP[row["limit"]] if rate or row["limit"] == "memory" else "",
             )
         )
     widths = [max(len(row[column]) for row in rows) for column in range(6)]
     table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return [
-        f"{facts['model']}  {kind}; context {facts['context']}, {facts['threads']} threads",
+        f"{facts['model']}  {kind}; context {facts['context']}, {count(facts['threads'], 'thread')}",
         "",
         *(line.rstrip() for line in table),
         "",
@@ -141,16 +141,20 @@ def _lines(facts: dict[str, Any]) -> list[str]:
 
 
 def _advice(facts: dict[str, Any]) -> str:
-    free, wanted = facts["available_bytes"], facts["recommended_budget_bytes"]
-    if wanted is None:
-        if facts["smallest_budget_bytes"] > free - machine.HEADROOM:
-            return f"none: only {size(free)} of memory are free"
-        return "none: too little is known of how fast it would be"
-    best = f"--mem {_mem(wanted)}"
-    if facts["whole_budget_bytes"] <= free - machine.HEADROOM:
-        nearly = f"; nearly as fast: {best}" if wanted < facts["whole_budget_bytes"] else ""
+    free, wanted, whole = (
+        facts["available_bytes"],
+        facts["recommended_budget_bytes"],
+        facts["whole_budget_bytes"],
+    )
+    room = free - machine.HEADROOM
+    if whole <= room:
+        nearly = f"; nearly as fast: --mem {_mem(wanted)}" if wanted and wanted < whole else ""
         return f"no --mem: all of it fits into the {size(free)} that are free{nearly}"
-    return f"{best}: {size(free)} are free, and more would hardly be faster"
+    if facts["smallest_budget_bytes"] > room:
+        return f"none: only {size(free)} of memory are free"
+    if wanted is None:
+        return "none: too little is known of how fast it would be"
+    return f"--mem {_mem(wanted)}: {size(free)} are free, and more of them would hardly be faster"
 
 
 def _basis(facts: dict[str, Any]) -> list[str]:
@@ -160,7 +164,7 @@ def _basis(facts: dict[str, Any]) -> list[str]:
     how = "past the page cache" if basis["disk_direct"] else "perhaps out of the system's own cache"
     lines = [
         f"products: {size(basis['product_bytes_per_second'])}/s of weights, {facts['kernels']}, measured now",
-        f"reads of {size(basis['read_bytes'])}: {size(rate)}/s {how}, measured now on {where}"
+        f"reads of {-(-basis['read_bytes'] // 1024)}K: {size(rate)}/s {how}, measured now on {where}"
         if rate
         else f"reads: could not be measured in {basis['disk_folder']}",
         "routing: made up, as uneven as the models' report says; a text of one topic finds more",

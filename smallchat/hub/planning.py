@@ -62,16 +62,14 @@ def make_plan(
     details: Details, machine: Machine, disk: DiskSpeed | None, budgets: list[int] | None = None
 ) -> Plan:
     """Estimate each of `budgets` (bytes; None: a ladder of round ones). Takes up to a second."""
-    smallest, whole = (
-        _first_with(1, details, machine.threads),
-        _first_with(_all(details), details, machine.threads),
-    )
-    curve = _curve(details)
-    outcomes = tuple(
-        _outcome(size, whole, details, machine, disk, curve)
-        for size in sorted(budgets or ladder(smallest, whole))
-    )
-    return Plan(smallest, whole, outcomes, _recommended(outcomes))
+    ranks, curve = machine.threads, _curve(details)
+    smallest, whole = _first_with(1, details, ranks), _first_with(_all(details), details, ranks)
+
+    def outcomes(sizes: list[int]) -> tuple[Outcome, ...]:
+        return tuple(_outcome(size, whole, details, machine, disk, curve) for size in sizes)
+
+    steps = outcomes(ladder(smallest, whole))
+    return Plan(smallest, whole, outcomes(sorted(budgets)) if budgets else steps, _recommended(steps))
 
 
 def _outcome(

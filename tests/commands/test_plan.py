@@ -9,7 +9,7 @@ import pytest
 from smallchat import cli
 from smallchat.commands import plan
 from smallchat.errors import ContextError, ModelError
-from smallchat.hub import disk
+from smallchat.hub import disk, machine
 from smallchat.settings import Settings, UsageError
 from tests.support.models import Recipe, model
 
@@ -75,6 +75,24 @@ def test_without_a_disk_that_can_be_measured_that_is_said(
     shown = capsys.readouterr().out
     assert "not known" in shown
     assert "could not be measured" in shown
+
+
+@pytest.mark.parametrize(
+    ("free", "advice"),
+    [
+        (16 << 30, "recommended  no --mem: all of it fits into the 16.00G that are free"),
+        (2 << 30, "recommended  --mem 1.5G: 2.00G are free"),
+        (1 << 30, "recommended  none: only 1.00G of memory are free"),
+    ],
+)
+def test_the_advice_depends_on_what_is_free(
+    free: int, advice: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine.Machine(free, free, "ggml", None, 2, 22e9, None)
+    monkeypatch.setattr(machine, "measure", lambda threads: here)
+    monkeypatch.setattr(disk, "speed_in", lambda folder, piece: disk.DiskSpeed(1e9, True, None))
+    plan.run(Settings(), "4b", ["1G"], as_json=False)
+    assert advice in capsys.readouterr().out
 
 
 def test_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
