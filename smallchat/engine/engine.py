@@ -69,9 +69,6 @@ Bytes = npt.NDArray[np.uint8]
 KV_BLOCK = 64
 """Tokens that the KV cache is given room for at a time."""
 
-LEAST_SWEEPS = 3
-"""A budget must hold so many times the experts that a token uses in a layer."""
-
 DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
 them."""
@@ -228,10 +225,9 @@ class Engine:
             size = kv_bytes(config, context, kv)
             refuse_larger_than_memory(size, context)
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
-            least = min(config.experts, LEAST_SWEEPS * config.experts_used)
             plan = budget.plan(
                 *(limit, model.weights.dense_bytes, size, model.layout),
-                least=least,
+                least=budget.least_slots(config.experts, config.experts_used),
                 ranks=threads,
                 beside=beside,
             )

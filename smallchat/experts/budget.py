@@ -42,6 +42,15 @@ class MemoryPlan:
         return max(0, min(self.experts, room // self.slot))
 
 
+LEAST_SWEEPS = 3
+"""A budget must hold so many times the experts that a token uses in a layer."""
+
+
+def least_slots(experts: int, used: int) -> int:
+    """Experts that a budget must have room for: of a layer's `experts` a token uses `used`."""
+    return min(experts, LEAST_SWEEPS * used)
+
+
 def plan(
     budget: int | None,
     weights: int,
