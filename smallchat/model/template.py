@@ -151,7 +151,9 @@ class ChatTemplate:
 
 def _tokens(message: Mapping[str, Any], tokenizer: Tokenizer) -> Sequence[int]:
     """Those that are given with it, if they say what it says; else none."""
-    ids = message.get("ids") or ()
+    ids = message.get("ids")
+    if not ids:
+        return ()
     known = all(0 <= token < tokenizer.size for token in ids)
     return ids if known and tokenizer.says(ids) == message["content"] else ()
 

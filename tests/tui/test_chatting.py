@@ -37,7 +37,7 @@ async def test_the_conversation_so_far_is_sent_along() -> None:
         assert run.engine.chats[1].messages == [
             Message("system", "Be brief."),
             Message("user", "One?"),
-            Message("assistant", "1"),
+            Message("assistant", "1", (1000,)),
             Message("user", "Two?"),
         ]
 
@@ -217,17 +217,15 @@ async def test_nothing_is_left_out_before_the_user_agrees() -> None:
         assert len(asked.messages) == 7
         run.engine.too_long(4)
         await run.shows(
-            "The conversation has 4,000 tokens with this message; 3,072 fit beside an answer",
-            "would no longer read the first 4 messages, from “question 0” to “answer 1”",
+            "The conversation has 4,000 tokens with this message; 3,072 fit",
+            "To go on, the model would no longer read the first 4 messages",
+            "“answer 1”",
         )
         assert run.engine.chats[-1] is asked
         await run.pilot.press("enter")
         await run.until(lambda: run.engine.chats[-1] is not asked)
-        assert [one.content for one in run.engine.chats[-1].messages] == [
-            "question 2",
-            "answer 2",
-            "And now?",
-        ]
+        sent = [one.content for one in run.engine.chats[-1].messages]
+        assert sent == ["question 2", "answer 2", "And now?"]
         run.engine.answer("Well.")
         await run.shows("The first 4 messages no longer fit the context and were not sent", "Well.")
         # What was agreed on stays so, and is not asked again.
@@ -243,7 +241,7 @@ async def test_who_leaves_nothing_out_gets_no_answer_and_loses_nothing() -> None
         run.engine.too_long(2)
         await run.shows("Do not answer")
         await run.pilot.press("right", "enter")
-        await run.shows("The conversation is too long for the context, and nothing was left out")
+        await run.shows("stopped · The conversation is too long for the context")
         assert not run.chat.dialogue.busy
         assert len(run.engine.chats) == 2
         assert [text for _, text, _ in run.stored()] == ["one", "two", "three", ""]
