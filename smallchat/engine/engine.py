@@ -493,6 +493,8 @@ class Engine:
             until = time.perf_counter() + SAVE_SECONDS
             while time.perf_counter() < until and self.save_some():
                 pass
+        if isinstance(self.experts, CachedExperts):
+            self._make_room(self.experts, len(prompt))
         return checkpoints.resume(prompt, shared)
 
     def _open_checkpoints(self) -> Checkpoints | None:
