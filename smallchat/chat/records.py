@@ -10,8 +10,6 @@ from typing import Literal
 Role = Literal["user", "assistant"]
 Status = Literal["streaming", "complete", "stopped", "failed"]
 
-TITLE_LENGTH = 60
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -58,9 +56,15 @@ class Turn:
     tokens: int | None = None
     speed: float | None = None
     """Tokens a second of decoding."""
+    ids: list[int] = field(default_factory=list, repr=False)
+    """The tokens that `content` is made of, where they are known."""
     created: float = field(default_factory=time.time)
     id: int | None = None
     """Row of the store; None: not saved yet."""
+    children: list[Turn] = field(default_factory=list, repr=False)
+    """The messages that answer this one, oldest first; where there are several, each begins a branch."""
+    onward: Turn | None = field(default=None, repr=False)
+    """Which of them was open last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +77,27 @@ class Conversation:
     created: float
     updated: float
     messages: int
-    """Messages on the path that opens; branches left behind do not count."""
+    """In every branch."""
     draft: str
+    pinned: bool
+    """It stands above those that are not, however old."""
+    branches: int
+    """Ways through it: messages that nothing answers."""
     sampling: Mapping[str, float | int | None]
     """How its answers are drawn, where that is not as in the settings."""
     persona: str
     """Name of the persona that `system` is of; empty: none."""
 
 
-def title_of(text: str) -> str:
-    """A conversation's title: the beginning of its first message, on one line."""
-    line = " ".join(text.split())
-    return line if len(line) <= TITLE_LENGTH else line[: TITLE_LENGTH - 1].rstrip() + "…"
+def path_through(turn: Turn) -> list[Turn]:
+    """The way from the beginning to this message, and on along what was open last. Remembers it as such."""
+    path = [turn]
+    while path[-1].parent is not None:
+        path[-1].parent.onward = path[-1]
+        path.append(path[-1].parent)
+    path.reverse()
+    while path[-1].children:
+        path.append(path[-1].onward or path[-1].children[-1])
+        if path[-1].parent is not None:
+            path[-1].parent.onward = path[-1]
+    return path

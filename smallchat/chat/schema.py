@@ -48,8 +48,33 @@ MIGRATIONS = (
     ALTER TABLE conversations ADD COLUMN sampling TEXT NOT NULL DEFAULT '{}';
     ALTER TABLE conversations ADD COLUMN persona TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE conversations ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE conversations ADD COLUMN branches INTEGER NOT NULL DEFAULT 1;
+    UPDATE conversations SET branches = max(1, (
+        SELECT count(*) FROM messages AS ends WHERE ends.conversation = conversations.id
+            AND NOT EXISTS (SELECT 1 FROM messages AS more WHERE more.parent = ends.id)
+    ));
+    ALTER TABLE messages ADD COLUMN searched INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX messages_not_searched ON messages (id) WHERE NOT searched;
+    CREATE TABLE edits (
+        conversation INTEGER PRIMARY KEY REFERENCES conversations (id) ON DELETE CASCADE,
+        message INTEGER NOT NULL REFERENCES messages (id) ON DELETE CASCADE,
+        text TEXT NOT NULL
+    ) STRICT;
+    CREATE VIRTUAL TABLE said USING fts5 (
+        words, grams, content = '', tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
+    );
+    """,
+    """
+    ALTER TABLE messages ADD COLUMN ids BLOB NOT NULL DEFAULT x'';
+    """,
 )
-"""Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`)."""
+"""Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`).
+
+`said` is filled by `chat.index`; `messages.searched` tells what it holds. Whoever changes what is put there
+appends a step that empties it (`INSERT INTO said (said) VALUES ('delete-all')`) and sets `searched` to 0.
+"""
 
 
 def version(connection: sqlite3.Connection) -> int:

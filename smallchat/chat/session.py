@@ -2,6 +2,9 @@
 
 The turns in memory are what counts. Where saving fails (a full disk), the session goes on, `problem` says
 why, and every later `save` tries again with all that is missing.
+
+The turns are a tree: another answer, or another wording of a question, stands beside the first one, and
+nothing is overwritten. `turns` is the way through it that is open.
 """
 
 from __future__ import annotations
@@ -9,8 +12,9 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from smallchat.chat.records import Conversation, Source, Turn, title_of
+from smallchat.chat.records import Conversation, Source, Turn, path_through
 from smallchat.chat.store import Store
+from smallchat.chat.titles import title_of
 from smallchat.errors import StorageError
 
 
@@ -28,8 +32,14 @@ class Session:
         self.id: int | None = None
         self.title = ""
         self.turns: list[Turn] = []
+        self.beginnings: list[Turn] = []
+        """Every wording of the first message."""
         self.problem: StorageError | None = None
         self._unsaved: list[Turn] = []
+        """Turns that have no row yet."""
+        self._unfinished: list[Turn] = []
+        """Answers of which the file may not hold all."""
+        self._leaf_is_saved = True
         self._configured = True
 
     @classmethod
@@ -38,7 +48,7 @@ class Session:
         session = cls(store, conversation.system)
         session.id, session.title = conversation.id, conversation.title
         session.persona, session.sampling = conversation.persona, conversation.sampling
-        session.turns = store.turns(conversation.id)
+        session.beginnings, session.turns = store.tree(conversation.id)
         return session
 
     @classmethod
@@ -58,11 +68,21 @@ class Session:
         """The newest turn."""
         return self.turns[-1] if self.turns else None
 
+    def siblings(self, turn: Turn) -> list[Turn]:
+        """Everything that was said in this place, `turn` among it, oldest first."""
+        return turn.parent.children if turn.parent is not None else self.beginnings
+
     def ask(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> Turn:
         """The user's next message, saved at once; `given` and `sources`: what the model reads before it."""
         if not self.title:
             self.title = title_of(text)
         return self._add(Turn("user", text, parent=self.last, given=given, sources=list(sources)))
+
+    def edit(self, turn: Turn, text: str) -> Turn:
+        """Another wording of one of the user's messages, beside it; what followed it stays with it."""
+        given, sources = turn.given, list(turn.sources)
+        self._cut(turn)
+        return self._add(Turn("user", text, parent=turn.parent, given=given, sources=sources))
 
     def reply(self, text: str) -> Turn:
         """An answer that no model made, as that nothing was found."""
@@ -71,13 +91,42 @@ class Session:
         self.save()
         return answer
 
-    def begin_answer(self, model: str, sampling: dict[str, float | int | None]) -> Turn:
-        """An empty answer to the last message. If that is an answer already, the new one stands beside it."""
-        if self.last is not None and self.last.role == "assistant":
-            self.turns.pop()
-        return self._add(
-            Turn("assistant", status="streaming", parent=self.last, model=model, sampling=sampling)
-        )
+    def begin_answer(
+        self, model: str, sampling: dict[str, float | int | None], beside: Turn | None = None
+    ) -> Turn:
+        """An empty answer: beside another one, or else to the last message.
+
+        If that is an answer already, the new one stands beside it.
+        """
+        if beside is None and self.last is not None and self.last.role == "assistant":
+            beside = self.last
+        if beside is not None:
+            self._cut(beside)
+        answer = Turn("assistant", status="streaming", parent=self.last, model=model, sampling=sampling)
+        self._unfinished.append(answer)
+        return self._add(answer)
+
+    def go_on(self) -> Turn | None:
+        """The last answer, open again to be continued in place; None: there is none that has ended."""
+        last = self.last
+        if last is None or last.role != "assistant" or last.status == "streaming":
+            return None
+        last.status, last.finish, last.problem = "streaming", "", ""
+        self._unfinished.append(last)
+        self.save()
+        return last
+
+    def switch(self, turn: Turn) -> None:
+        """Open the branch that goes through this turn."""
+        self.turns = path_through(turn)
+        self._leaf_is_saved = False
+        self.save()
+
+    def rename(self, title: str) -> None:
+        """Call it something else. Raises `StorageError`."""
+        if self.id is not None:
+            self.store.rename(self.id, title)
+        self.title = title
 
     def configure(self, system: str | None, persona: str, sampling: Mapping[str, float | int | None]) -> None:
         """What holds for all further answers; kept with the conversation."""
@@ -95,9 +144,18 @@ class Session:
         self.problem = None
         return True
 
+    def _cut(self, turn: Turn) -> None:
+        """End the open path before this turn."""
+        self.turns = path_through(turn)
+        del self.turns[self.turns.index(turn) :]
+
     def _add(self, turn: Turn) -> Turn:
+        self.siblings(turn).append(turn)
+        if turn.parent is not None:
+            turn.parent.onward = turn
         self.turns.append(turn)
         self._unsaved.append(turn)
+        self._leaf_is_saved = True  # the new turn's row will be the leaf
         self.save()
         return turn
 
@@ -113,6 +171,10 @@ class Session:
             turn = self._unsaved[0]
             turn.id = self.store.add(self.id, turn)
             self._unsaved.pop(0)
-        last = self.turns[-1]
-        if last.role == "assistant":
-            self.store.update(last)
+        for answer in [*self._unfinished]:
+            self.store.update(answer)
+            if answer.status != "streaming":
+                self._unfinished.remove(answer)
+        if not self._leaf_is_saved:
+            self.store.open_at(self.id, self.turns[-1])
+            self._leaf_is_saved = True

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from smallchat.errors import NotesError
+from smallchat.matching import fold, grams
 from smallchat.notes import folder, schema
 from smallchat.notes.parse import Parsed, parse, stem
-from smallchat.notes.words import fold, grams
 
 BUSY_SECONDS = 20.0
 """How long to wait for another smallchat that indexes the same folder."""

@@ -8,8 +8,8 @@ from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
 from smallchat.errors import NotesError
+from smallchat.matching import fold
 from smallchat.notes.index import Index
-from smallchat.notes.words import fold
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from smallchat.matching import fold
 from smallchat.notes import transcripts
 from smallchat.notes.search import Hit
-from smallchat.notes.words import fold
 
 MOST = 6
 """Passages that a question is asked about at the most."""

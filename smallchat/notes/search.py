@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
 
+from smallchat.matching import fold, snippet
 from smallchat.notes.index import Index
 from smallchat.notes.schema import WEIGHTS
-from smallchat.notes.words import Term, exactly, fold, is_gram, terms
+from smallchat.notes.words import Term, exactly, is_gram, terms
 
 CANDIDATES = 80
 """Passages that BM25 proposes, and that are then looked at one by one."""
@@ -20,7 +21,6 @@ FITS = 0.35
 """Share of a question (rare words count more) that a passage holds at least, if it is to be an answer."""
 UNKNOWN = (0.6, 0.1)
 """What a word counts that no note holds, and a piece of an unspaced script that none holds."""
-SNIPPET = 160
 NEAR = 3
 """Words of the notes that a mistyped word may stand for."""
 
@@ -154,7 +154,7 @@ def _hit(row: tuple[str, str, str, int, int, str, str, str, str, float], groups:
             held.append(group)
         places += at[:50]
     coverage = _worth(held) / (_worth(groups) or 1.0)
-    snippet, marks = _snippet(body, sorted(places))
+    shown, marks = snippet(body, sorted(places))
     return Hit(
         path,
         title,
@@ -164,29 +164,6 @@ def _hit(row: tuple[str, str, str, int, int, str, str, str, str, float], groups:
         body,
         -score * (0.2 + coverage * coverage),
         coverage,
-        snippet,
+        shown,
         marks,
     )
-
-
-def _snippet(body: str, places: list[tuple[int, int, int]]) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """The part of a passage that holds most of the terms, on one line."""
-    best, begin = 0, 0
-    for place in places[:200]:
-        inside = {
-            number for start, end, number in places if place[0] <= start and end <= place[0] + SNIPPET - 30
-        }
-        if len(inside) > best:
-            best, begin = len(inside), place[0]
-    start = max(0, begin - 30)
-    if start:  # begin with a whole word, where words are spaced
-        start = body.find(" ", start, begin) + 1 or start
-    end = min(len(body), start + SNIPPET)
-    cut = "".join(" " if character.isspace() else character for character in body[start:end])
-    head, tail = ("…" if start else ""), ("…" if end < len(body) else "")
-    marks: list[tuple[int, int]] = []
-    for low, high, _ in places:
-        low, high = max(low, start), min(high, end)
-        if low < high and (not marks or low - start + len(head) >= marks[-1][1]):
-            marks.append((low - start + len(head), high - start + len(head)))
-    return f"{head}{cut}{tail}", tuple(marks)

@@ -7,11 +7,12 @@ from collections import Counter
 from dataclasses import dataclass
 
 from smallchat.errors import NotesError
+from smallchat.matching import fold
 from smallchat.notes import folder, names
 from smallchat.notes.index import Index
 from smallchat.notes.parse import parse, stem
 from smallchat.notes.search import search
-from smallchat.notes.words import STOP, fold
+from smallchat.notes.words import STOP
 
 NEIGHBOURS = 12
 """Similar passages that are asked for their tags."""

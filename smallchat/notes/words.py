@@ -1,9 +1,7 @@
 """From a question to what is looked up: words with their beginnings, pieces of unspaced scripts, phrases.
 
 The index holds words as they stand. A word of a question also finds longer words that begin with its stem
-("deciding": decide, decided). Scripts that put no spaces between words (Chinese, Japanese, Thai, …) are
-looked up by every two neighbouring characters: trigrams, which SQLite could make itself, would miss most
-Chinese words, as they are two characters long.
+("deciding": decide, decided).
 """
 
 from __future__ import annotations
@@ -11,13 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import pairwise
 
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3005-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]+"
-)
+from smallchat.matching import UNSPACED, fold
+
 _WORD = re.compile(r"\w+")
 _QUOTED = re.compile(r'["“„«]([^"“”„«»]{2,200})["”“»]')
 
@@ -77,27 +71,6 @@ class Term:
     """word, prefix (the end is still being typed), piece (of an unspaced script) or phrase."""
     units: tuple[str, ...] = ()
     """What of the question it stands for: neighbouring pieces share a character."""
-
-
-@lru_cache(maxsize=4096)
-def _fold_one(character: str) -> str:
-    parts = unicodedata.normalize("NFKD", character)
-    return next((part.casefold()[0] for part in parts if not unicodedata.combining(part)), character)
-
-
-def fold(text: str) -> str:
-    """`text` in small letters without accents, character for character: its length stays."""
-    return text.lower() if text.isascii() else "".join(map(_fold_one, text))
-
-
-def grams(text: str) -> str:
-    """Neighbouring characters of unspaced scripts in twos (and each run's last alone), as words."""
-    found: list[str] = []
-    for run in UNSPACED.findall(unicodedata.normalize("NFKC", text)):
-        codes = [f"{ord(character):05x}" for character in run]
-        found += [f"g{a}{b}" for a, b in pairwise(codes)]
-        found.append(f"g{codes[-1]}")
-    return " ".join(found)
 
 
 def is_gram(word: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -14,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from smallchat.chat import schema
-from smallchat.chat.records import Turn, title_of
+from smallchat.chat.failures import set_aside
+from smallchat.chat.records import Turn
+from smallchat.chat.search import Search
 from smallchat.chat.session import Session
-from smallchat.chat.store import MEMORY, Store, set_aside
+from smallchat.chat.store import MEMORY, Store
 from smallchat.errors import StorageError
 
 
@@ -87,27 +90,22 @@ def test_another_answer_stands_beside_the_first(store: Store) -> None:
     rows = sqlite3.connect(store.path).execute("SELECT content, parent FROM messages").fetchall()
     assert ("First.", first.parent.id) in rows
     assert second.parent is first.parent
-    assert store.conversations()[0].messages == 4
+    (listed,) = store.conversations()
+    assert (listed.messages, listed.branches) == (5, 2)
 
 
 def test_the_newest_conversation_is_listed_first(store: Store) -> None:
     for index, text in enumerate(("one", "two", "three")):
         session = Session(store)
         session.ask(text).created = 1000.0 + index
-    assert [one.title for one in store.conversations()] == ["three", "two", "one"]
-    assert [one.title for one in store.conversations(limit=2)] == ["three", "two"]
+    assert [one.title for one in store.conversations()] == ["Three", "Two", "One"]
+    assert [one.title for one in store.conversations(limit=2)] == ["Three", "Two"]
 
 
 def test_a_message_is_saved_before_its_answer_begins(store: Store, path: Path) -> None:
     Session(store).ask("Is this kept?")
     other = sqlite3.connect(path)
     assert other.execute("SELECT content, status FROM messages").fetchall() == [("Is this kept?", "complete")]
-
-
-def test_titles_are_one_short_line() -> None:
-    assert title_of("  first\n\n line\tof it ") == "first line of it"
-    assert len(title_of("long " * 50)) <= 60
-    assert title_of("修剪苹果树要在什么时候?") == "修剪苹果树要在什么时候?"
 
 
 def test_deleted_conversations_come_back_until_the_end(store: Store, path: Path) -> None:
@@ -120,12 +118,88 @@ def test_deleted_conversations_come_back_until_the_end(store: Store, path: Path)
     store.delete(gone.id)
     assert store.conversations() == []
     store.restore(kept.id)
-    assert [one.title for one in store.conversations()] == ["keep"]
+    assert [one.title for one in store.conversations()] == ["Keep"]
     store.close()
 
     raw = sqlite3.connect(path)
     assert raw.execute("SELECT content FROM messages ORDER BY id").fetchall() == [("keep",), ("yes",)]
     assert raw.execute("SELECT count(*) FROM drafts").fetchone() == (0,)
+
+
+def test_a_pinned_conversation_stands_first(store: Store) -> None:
+    for index, text in enumerate(("one", "two", "three")):
+        session = Session(store)
+        session.ask(text).created = 1000.0 + index
+        if text == "one":
+            store.pin(session.id or 0, True)
+    assert [(one.title, one.pinned) for one in store.conversations()] == [
+        ("One", True),
+        ("Three", False),
+        ("Two", False),
+    ]
+    store.pin(store.conversations()[0].id, False)
+    assert [one.title for one in store.conversations(1)] == ["Three"]
+
+
+def test_a_new_name_stays(store: Store) -> None:
+    begun = Session(store)
+    begun.rename("Garden plan")
+    say(begun, "When do I prune the apple tree?", "In February.")
+    begun.rename("家族 \ud800")
+    say(begun, "And the pear?", "In March.")
+    assert [one.title for one in store.conversations()] == ["家族 ?"]
+
+
+def test_another_wording_begins_a_branch(store: Store) -> None:
+    session = Session(store)
+    say(session, "Hello?", "First.")
+    say(session, "And?", "More.")
+    first, last = session.turns[0], session.turns[3]
+    changed = session.edit(first, "Hello there?")
+    reply(session, "Second.")
+    assert session.siblings(changed) == [first, changed]
+    assert session.id is not None
+    assert texts(store, session.id) == ["Hello there?", "Second."]
+    session.switch(first)
+    assert session.turns[-1] is last
+    assert texts(store, session.id) == ["Hello?", "First.", "And?", "More."]
+    session.edit(session.turns[2], "And then?")
+    assert texts(store, session.id) == ["Hello?", "First.", "And then?"]
+    session.switch(changed)
+    session.switch(first)
+    assert texts(store, session.id) == ["Hello?", "First.", "And then?"]
+    (listed,) = store.conversations()
+    assert (listed.messages, listed.branches) == (7, 3)
+    again = Session.reopen(store, listed)
+    assert [turn.content for turn in again.siblings(again.turns[2])] == ["And?", "And then?"]
+
+
+def test_an_answer_goes_on_in_place(store: Store, path: Path) -> None:
+    session = Session(store)
+    answer = say(session, "Tell me a story", "Once upon")
+    answer.status = "stopped"
+    assert session.go_on() is answer
+    answer.content += " a time"
+    session.save()
+    second = Store(path)
+    assert second.turns(session.id or 0)[-1].status == "stopped"
+    answer.status = "complete"
+    session.save()
+    assert texts(second, session.id or 0) == ["Tell me a story", "Once upon a time"]
+    second.close()
+
+
+def test_an_edit_in_the_making_is_kept(store: Store) -> None:
+    session = Session(store)
+    asked = session.ask("hello")
+    assert session.id and asked.id
+    assert store.edit(session.id) is None and store.edit(None) is None
+    store.save_edit(session.id, asked.id, "hello the")
+    store.save_edit(session.id, asked.id, "hello there")
+    store.save_draft(session.id, "a draft")
+    assert (store.edit(session.id), store.draft(session.id)) == ((asked.id, "hello there"), "a draft")
+    store.save_edit(session.id, asked.id, None)
+    assert store.edit(session.id) is None
 
 
 def test_drafts_belong_to_their_conversation(store: Store) -> None:
@@ -231,9 +305,40 @@ def test_an_older_file_is_brought_up_to_date(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(
         schema, "MIGRATIONS", (*schema.MIGRATIONS, "ALTER TABLE messages ADD COLUMN mood TEXT;")
     )
-    raw = Store(path)._connection
+    raw = Store(path).connection
     assert raw.execute("SELECT content, mood FROM messages").fetchall()[0]["mood"] is None
     assert schema.version(raw) == len(schema.MIGRATIONS)
+
+
+def test_a_file_of_the_first_release_is_brought_up_to_date(path: Path) -> None:
+    """Made by the smallchat of 24 November 2026, and killed while an answer was being made."""
+    path.parent.mkdir()
+    shutil.copy(Path(__file__).parent / "data" / "version-2.sqlite3", path)
+    store = Store(path)
+    chinese, english = sorted(store.conversations(), key=lambda one: one.id, reverse=True)
+    assert (english.title, english.system, english.messages) == (
+        "When do I prune the apple tree?",
+        "Be brief.",
+        5,
+    )
+    assert (english.branches, chinese.branches, english.pinned) == (2, 1, False)
+    assert texts(store, english.id) == [
+        "When do I prune the apple tree?",
+        "In **February**, after the last frost.",
+        "And the pear?",
+        "In March.",
+    ]
+    (beginning,), _ = store.tree(english.id)
+    assert [turn.content[:8] for turn in beginning.children] == ["In March", "In **Feb"]
+    assert beginning.sources[0].where == "[[Garden log]] › Trees, lines 3–9"
+    story = store.turns(chinese.id)[-1]
+    assert (story.content, story.status) == ("Once upon a ", "stopped")
+    assert (store.draft(chinese.id), store.draft(None)) == ("and the pear", "not begun")
+    search = Search(store)
+    assert [one.message for one in search.find("苹果") if one.message] == [6]
+    assert [one.message for one in search.find("once upon")] == [story.id]
+    search.close()
+    store.close()
 
 
 def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +349,7 @@ def test_a_failed_migration_changes_nothing(path: Path, monkeypatch: pytest.Monk
         Store(path)
     monkeypatch.undo()
     store = Store(path)
-    columns = [row[1] for row in store._connection.execute("PRAGMA table_info(messages)")]
+    columns = [row[1] for row in store.connection.execute("PRAGMA table_info(messages)")]
     assert "mood" not in columns
     store.close()
 
@@ -264,7 +369,7 @@ def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
 
 
 def test_a_file_that_may_not_be_written_is_told(store: Store) -> None:
-    store._connection.execute("PRAGMA query_only = ON")
+    store.connection.execute("PRAGMA query_only = ON")
     session = Session(store)
     session.ask("hello")
     assert session.problem is not None and "may not be written" in str(session.problem)
@@ -273,23 +378,37 @@ def test_a_file_that_may_not_be_written_is_told(store: Store) -> None:
 def test_a_full_disk_loses_nothing_once_there_is_room(store: Store) -> None:
     session = Session(store)
     say(session, "before", "fine")
-    pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-    store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+    store.connection.execute(f"PRAGMA max_page_count = {pages}")
     say_unsaved = session.ask("written on a full disk " * 2000)
     assert say_unsaved.id is None
     assert session.problem is not None and "disk is full" in str(session.problem)
     session.begin_answer("demo", {}).content = "an answer all the same"
     assert not session.save()
 
-    store._connection.execute("PRAGMA max_page_count = 1000000")
+    store.connection.execute("PRAGMA max_page_count = 1000000")
     assert session.save() and session.problem is None
     assert texts(store, session.id or 0)[2:] == ["written on a full disk " * 2000, "an answer all the same"]
+
+
+def test_an_answer_that_ended_on_a_full_disk_is_saved_behind_later_messages(store: Store) -> None:
+    session = Session(store)
+    session.ask("hello")
+    answer = session.begin_answer("demo", {})
+    store.connection.execute("PRAGMA query_only = ON")
+    answer.content, answer.status = "the end", "complete"
+    assert not session.save()
+    session.ask("next")
+    store.connection.execute("PRAGMA query_only = OFF")
+    assert session.save()
+    assert texts(store, session.id or 0) == ["hello", "the end", "next"]
+    assert [turn.status for turn in store.turns(session.id or 0)] == ["complete"] * 3
 
 
 def test_another_program_holding_the_file_is_told(store: Store, path: Path) -> None:
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    store._connection.execute("PRAGMA busy_timeout = 50")
+    store.connection.execute("PRAGMA busy_timeout = 50")
     session = Session(store)
     session.ask("hello")
     assert session.problem is not None and "another program" in str(session.problem)
@@ -316,8 +435,9 @@ def test_in_memory_nothing_reaches_the_disk(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
-    values = "NULL, ?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0, 0, 0, 0, '', '[]'"
-    add = f"INSERT INTO messages VALUES ({values})"
+    names = "conversation, parent, content, role, status, model, sampling, finish, problem, trimmed, created"
+    values = "?, ?, ?, 'user', 'complete', '', '{}', '', '', 0, 0"
+    add = f"INSERT INTO messages ({names}) VALUES ({values})"
     with store._transaction():
         for index in range(1000):
             row = store._inserted(
@@ -326,8 +446,26 @@ def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
             leaf = None
             for turn in range(10):
                 leaf = store._inserted(add, (row, leaf, f"message {turn}"))
-            store._connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, row))
+            store.connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf, row))
     began = time.perf_counter()
     assert [one.messages for one in store.conversations(3)] == [10, 10, 10]
     assert len(store.conversations()) == 1000
     assert time.perf_counter() - began < 2
+
+
+def test_tokens_of_an_answer_come_back(store: Store) -> None:
+    row = store.begin("t", None, 1.0)
+    answer = Turn("assistant", "二月", ids=[0, 151_935, 7])
+    answer.id = store.add(row, answer)
+    assert store.tree(row)[1][-1].ids == [0, 151_935, 7]
+    answer.ids = []
+    store.update(answer)
+    assert store.tree(row)[1][-1].ids == []
+
+
+def test_tokens_that_somebody_cut_do_not_hinder(path: Path, store: Store) -> None:
+    row = store.begin("t", None, 1.0)
+    store.add(row, Turn("assistant", "x", ids=[1, 2]))
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE messages SET ids = x'010000000200'")
+    assert store.tree(row)[1][-1].ids == [1]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from smallchat.matching import fold, grams
 from smallchat.notes.index import Index
 from smallchat.notes.question import NOTHING, cited, fitting, given
 from smallchat.notes.search import search
-from smallchat.notes.words import MOST, fold, grams, stem, terms
+from smallchat.notes.words import MOST, stem, terms
 from tests.notes.conftest import Write
 
 

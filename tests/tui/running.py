@@ -14,7 +14,6 @@ from textual.pilot import Pilot
 
 from smallchat import paths
 from smallchat.chat.records import Turn
-from smallchat.chat.store import _PATH as PATH
 from smallchat.engine.client import LoadOptions
 from smallchat.settings import Settings
 from smallchat.tui.app import SmallchatApp
@@ -22,6 +21,16 @@ from smallchat.tui.screens.chat import ChatScreen
 from smallchat.tui.widgets.prompt.prompt import Prompt
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from tests.support.scripted_engine import ScriptedEngine
+
+PATH = """
+WITH RECURSIVE path (id, parent, depth) AS (
+    SELECT messages.id, messages.parent, 0 FROM messages
+        JOIN conversations ON conversations.leaf = messages.id WHERE conversations.id = ?
+    UNION ALL
+    SELECT messages.id, messages.parent, depth + 1 FROM messages JOIN path ON messages.id = path.parent
+)
+SELECT messages.* FROM path JOIN messages USING (id) ORDER BY depth DESC
+"""
 
 MODEL = LoadOptions(Path("/models/small.gguf"))
 

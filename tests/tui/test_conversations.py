@@ -224,11 +224,11 @@ async def test_a_disk_that_fills_up_is_told_and_forgiven() -> None:
     async with running() as run:
         await run.answer("before", "fine")
         store = run.chat.dialogue.session.store
-        pages = store._connection.execute("PRAGMA page_count").fetchone()[0]
-        store._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")
         await run.answer("big " * 5000, "still here")
         await run.shows("still here", "the disk is full")
-        store._connection.execute("PRAGMA max_page_count = 1000000")
+        store.connection.execute("PRAGMA max_page_count = 1000000")
         await run.answer("again", "saved")
         assert [text for _, text, _ in run.stored()] == [
             "before",

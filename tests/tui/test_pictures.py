@@ -75,7 +75,10 @@ async def chat(run: Running) -> None:
     run.engine.finish()
     await run.until(lambda: not run.chat.dialogue.busy)
     await run.ask("And the pear tree?")
-    run.engine.trim(2)
+    run.engine.too_long(2)
+    await run.shows("Leave them out")
+    await run.pilot.press("enter")
+    await run.until(lambda: len(run.engine.chats) == 3)
     run.engine.say("The pear ", "can wait ", "until ", "March.")
     run.engine.finish("cancelled")
     run.engine.emit(budgeted(telemetry(step=3)))
@@ -89,6 +92,17 @@ async def chinese(run: Running) -> None:
         "什么时候修剪苹果树?", "**二月**,在最后一次霜冻之后。\n\n" + "每年最多剪掉四分之一。" * 8
     )
     await run.type("那梨树呢?👨‍👩‍👧 한국어 かな")
+
+
+async def stepping(run: Running) -> None:
+    await chinese(run)
+    await run.settle()
+    run.engine.considered = "你每最剪掉的。,"
+    await run.pilot.press("escape", "t")
+    await run.shows("“你”")
+    await run.pilot.press("home", *["right"] * 40)
+    await run.shows("token 41 of")
+    await run.until(lambda: len(run.engine.looks[-1]) == 40)
 
 
 async def show_help(run: Running) -> None:
@@ -141,6 +155,15 @@ def test_a_chat_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch
 
 def test_a_chat_in_chinese(picture: Compare) -> None:
     assert picture(chinese, size=(100, 30))
+
+
+def test_stepping_back_in_80_by_24(picture: Compare) -> None:
+    assert picture(stepping, size=(80, 24))
+
+
+def test_stepping_back_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(stepping, size=(160, 50))
 
 
 def test_the_help(picture: Compare) -> None:

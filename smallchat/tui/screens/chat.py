@@ -26,6 +26,7 @@ from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
+from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
@@ -39,8 +40,8 @@ from smallchat.tui.widgets.topline import TopLine
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
 
-COUNT_AFTER = 0.3
-"""Seconds without a key press after which the draft's tokens are counted."""
+COUNT_AFTER = 0.05
+"""Seconds after a key press at which the draft's tokens are counted, with all that is typed until then."""
 
 
 class ChatScreen(Guarded, Messages, ChatCommands):
@@ -59,7 +60,11 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
         self.transcript = Transcript(self.wake)
-        self.prompt = Prompt(lambda text, at: complete(text, at, self.names()))
+        self.prompt = Prompt(
+            lambda text, at: complete(text, at, self.names()),
+            History(self._said),
+            keys.remapped(settings.keys),
+        )
         self._topline = TopLine()
         self.panel = Panel()
         self.clock: Clock | None = None
@@ -145,6 +150,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.prompt.border_title = Content(self.told_here())
         self._tell_notes(dialogue.ready)
         self._tell_failure()
+        self.ask_what_to_leave_out()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
         if self.clock is not None and not moving:
             self.clock.rest()
@@ -226,6 +232,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
 
     def send(self, text: str) -> None:
         """Say it, or do it; the prompt then only holds what was typed behind it."""
+        self.prompt.said.add(text)
         call = commands.called(text) or ((commands.named("notes"), text) if self.asks_notes else None)
         if call is None or call[0].asks:
             self._told_failure = None  # without a model, the dialog comes again
@@ -242,7 +249,8 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         """Keep the draft. An edited message is not sent by itself any more."""
         self._queued = False
         self._keeper.typed(event.text_area.text)
-        self._to_count_at = time.monotonic() + COUNT_AFTER
+        if self._to_count_at is None:
+            self._to_count_at = time.monotonic() + COUNT_AFTER
         self.wake()
 
     def on_choice_chosen(self, event: Choice.Chosen) -> None:
@@ -332,6 +340,13 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.transcript.anchor()
         self.refresh_bindings()
         self.wake()
+
+    def _said(self) -> list[str]:
+        try:
+            return self._store.said()
+        except StorageError as error:
+            self._tell_storage(error)
+            return []
 
     def _conversations(self, limit: int = -1) -> list[Conversation]:
         try:

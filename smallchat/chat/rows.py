@@ -1,0 +1,63 @@
+"""A message as a row of the table, and back."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import struct
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from smallchat.chat.records import Conversation, Source, Turn
+
+_BESIDE = ("conversation", "searched")
+"""Columns that are none of the message's own."""
+
+
+def columns(turn: Turn) -> dict[str, Any]:
+    """What may change while a message is made."""
+    return {
+        "content": text(turn.content),
+        "given": text(turn.given),
+        "sources": json.dumps([asdict(source) for source in turn.sources]),
+        "status": turn.status,
+        "model": text(turn.model),
+        "sampling": json.dumps(turn.sampling),
+        "finish": turn.finish,
+        "problem": text(turn.problem),
+        "trimmed": turn.trimmed,
+        "prompt_tokens": turn.prompt_tokens,
+        "tokens": turn.tokens,
+        "speed": turn.speed,
+        "ids": struct.pack(f"<{len(turn.ids)}i", *turn.ids),
+    }
+
+
+def conversation(row: sqlite3.Row) -> Conversation:
+    """A line of the list."""
+    values = dict(row)
+    values["pinned"] = bool(values["pinned"])
+    return Conversation(**{**values, "sampling": json.loads(values["sampling"])})
+
+
+def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:
+    """The messages that answer nothing, and every message by its id. `rows`: in the order of their ids."""
+    beginnings: list[Turn] = []
+    known: dict[int, Turn] = {}
+    for row in rows:
+        values = {key: row[key] for key in row.keys() if key not in _BESIDE}  # noqa: SIM118
+        values["sampling"] = json.loads(values["sampling"])
+        values["sources"] = [Source(**source) for source in json.loads(values["sources"])]
+        values["ids"] = [one for (one,) in struct.iter_unpack("<i", values["ids"][: len(values["ids"]) & ~3])]
+        parent = known.get(values.pop("parent") or 0)
+        turn = known[row["id"]] = Turn(**values, parent=parent)
+        (parent.children if parent else beginnings).append(turn)
+        if parent:
+            parent.onward = turn
+    return beginnings, known
+
+
+def text(value: str) -> str:
+    """A lone half of a surrogate pair (a terminal may send one) cannot be stored: it becomes "?"."""
+    return value.encode("utf-8", "replace").decode("utf-8")
