@@ -54,7 +54,9 @@ class Place:
             name: getattr(self._settings, name)
             for name in ("model", "mem", "context", "threads", "kernels", "kv")
         }
-        flags = [part for name, value in told.items() if value is not None for part in (f"--{name}", str(value))]
+        flags = [
+            part for name, value in told.items() if value is not None for part in (f"--{name}", str(value))
+        ]
         return Terminal(flags, {"SMALLCHAT_HOME": str(self.home)})
 
     def store(self) -> Store:

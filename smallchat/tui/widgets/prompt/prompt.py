@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -58,6 +59,7 @@ class Prompt(TextArea):
         self.said = history
         self._send = keys.prompt_keys("send", remapped)
         self._new_line = keys.prompt_keys("new_line", remapped)
+        self._told_here = ""
         self._declined = ""
         """Text for which the list was closed."""
 
@@ -170,6 +172,12 @@ class Prompt(TextArea):
             )
             text = text[:PASTE_LIMIT]
         await super()._on_paste(events.Paste(text))
+
+    def tell_here(self, told: str) -> None:
+        """The line on the upper border."""
+        if told != self._told_here:  # even the same title would have the box drawn anew
+            self._told_here = told
+            self.border_title = Content(told)
 
     def tell(self, hint: str) -> None:
         """The line on the lower border."""

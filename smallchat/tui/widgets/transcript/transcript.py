@@ -48,6 +48,7 @@ class Transcript(VerticalScroll, inherit_bindings=False):
         self._start = 0
         """Index of the first mounted turn."""
         self._older = Static("", id="older")
+        self._told_start = 0
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
         self._wants_older = False
@@ -213,8 +214,9 @@ class Transcript(VerticalScroll, inherit_bindings=False):
     def _tell_older(self) -> None:
         if self._older.display != bool(self._start):
             self._older.display = bool(self._start)
-        if self._start:
-            self._older.update(Content(f"▲ {self._start:,} earlier"))
+        if self._start != self._told_start:
+            self._told_start = self._start
+            self._older.update(Content(f"▲ {self._start:,} earlier"), layout=False)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Remember the place for the next resize, and bring older messages at the top."""
