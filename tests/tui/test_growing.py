@@ -11,7 +11,7 @@ from tests.tui.running import Running, running
 LONG = "word " * 60
 TEXTS = {
     "paragraphs": f"First, {LONG}\n\nthen {LONG}\n\nand the end.",
-    "bullets": f"Look:\n\n- one\n- two {LONG}\n- three\n  - inner\n  - inner two\n\n  more of three\n- four\n\nDone.",
+    "bullets": f"Look:\n\n- one\n- two {LONG}\n- three\n  - inner\n  - more\n\n  more of it\n- four\n\nDone.",
     "numbers": "\n".join(f"{number}. item **{number}** with words" for number in range(1, 13)) + "\n\nDone.",
     "from eight": "8. eight\n9. nine\n10. ten\n11. eleven",
     "code in a list": "- see\n\n  ```python\n  a = 1\n  b = 2\n  ```\n- next\n\n> quoted\n> more",
@@ -91,3 +91,18 @@ async def test_a_line_more_of_text_is_not_laid_out_twice_a_tick(monkeypatch: pyt
         run.engine.say(" end")
         await run.shows("end")
         assert laid == []
+
+
+async def test_an_answer_that_goes_on_after_a_list_keeps_the_list() -> None:
+    async with running() as run:
+        await run.ask("go?")
+        run.engine.say("intro\n\n- one\n- two\n")
+        await run.shows("two")
+        run.engine.finish("cancelled")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        view = AnswerMarkdown(run.turns[-1].content)
+        await run.transcript._turns.mount(view)
+        await view.write("- three\n")
+        await run.settle_frames()
+        assert run.screen.count("• one") == run.screen.count("• two") == 2
+        assert run.screen.count("• three") == 1

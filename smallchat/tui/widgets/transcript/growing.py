@@ -49,39 +49,46 @@ class AnswerParagraph(MarkdownParagraph):
             self.styles.min_height = None
 
 
-class _GrowingList(MarkdownList):
-    """A list whose last item grows, and which gets further ones. Items before stay as they are."""
-
-    async def _update_from_block(self, block: MarkdownBlock) -> None:
-        rows, items = len(self.children), list(block._blocks)
-        grows = type(block) is type(self) and 0 < rows <= len(items)
-        if not grows or self.numbers_width(rows, items) != self.numbers_width(len(items), items):
-            await super()._update_from_block(block)
-            return
-        new_rows = list(block.compose())
-        await _grow(self.children[-1].children[-1], items[rows - 1]._blocks)
-        if new_rows[rows:]:
-            await self.mount_all(new_rows[rows:])
-
-    def numbers_width(self, count: int, items: Sequence[MarkdownBlock]) -> int:
-        """Cells of the widest number among the first `count` items: all of them are padded to it."""
-        return 0
-
-
-class AnswerBulletList(_GrowingList, MarkdownBulletList):
+class AnswerBulletList(MarkdownBulletList):
     """Items with bullets."""
 
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        if not await _grow_list(self, block):
+            await super()._update_from_block(block)
 
-class AnswerOrderedList(_GrowingList, MarkdownOrderedList):
+
+class AnswerOrderedList(MarkdownOrderedList):
     """Numbered items."""
 
-    def numbers_width(self, count: int, items: Sequence[MarkdownBlock]) -> int:
-        """See `_GrowingList`."""
-        first = str(getattr(items[0], "bullet", ""))
-        return len(str((int(first) if first.isdecimal() else 1) + count - 1))
+    async def _update_from_block(self, block: MarkdownBlock) -> None:
+        # All numbers are padded to the widest one.
+        padded = _digits(block._blocks, len(self.children)) == _digits(block._blocks, len(block._blocks))
+        if not padded or not await _grow_list(self, block):
+            await super()._update_from_block(block)
 
 
-_GROWING = (AnswerParagraph, _GrowingList, MarkdownFence)
+_GROWING = (AnswerParagraph, AnswerBulletList, AnswerOrderedList, MarkdownFence)
+
+
+async def _grow_list(here: MarkdownList, block: MarkdownBlock) -> bool:
+    """Have the last item grow, and add those that follow it; items before stay as they are.
+
+    False, and nothing done, where that is not enough.
+    """
+    rows, items = len(here.children), list(block._blocks)
+    if type(block) is not type(here) or not 0 < rows <= len(items):
+        return False
+    new_rows = list(block.compose())[rows:]
+    await _grow(here.children[-1].children[-1], items[rows - 1]._blocks)
+    if new_rows:
+        await here.mount_all(new_rows)
+    return True
+
+
+def _digits(items: Sequence[MarkdownBlock], count: int) -> int:
+    """Of the last one of `count` numbers, which begin with that of the first item."""
+    first = str(getattr(items[0], "bullet", "")) if items else ""
+    return len(str((int(first) if first.isdecimal() else 1) + count - 1))
 
 
 async def _grow(body: Widget, blocks: Sequence[MarkdownBlock]) -> None:

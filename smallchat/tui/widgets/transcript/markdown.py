@@ -32,9 +32,18 @@ class AnswerMarkdown(Markdown):
     def __init__(self, text: str = "") -> None:
         super().__init__(plain(text), parser_factory=_parser, open_links=False)
         self._growing: AnswerParagraph | None = None
+        self._begun = bool(text)
+        """It began with a text, and nothing was added yet."""
 
     async def write(self, fragment: str) -> None:
         """Add what was said since; only the last block is drawn anew."""
+        if self._begun:
+            # Textual would go on in the last line, within a block of several: what is before it would vanish.
+            self._begun = False
+            tokens = reversed(_parser().parse(self.source))
+            self._last_parsed_line = next(
+                (token.map[0] for token in tokens if token.map and not token.level), 0
+            )
         await self.append(plain(fragment))
         last = growing(self)
         if last is not self._growing:
