@@ -121,8 +121,8 @@ class Settings:
     seed: int | None = None
     system: str | None = None
     """System prompt of new conversations; None: none."""
-    theme: str = "smallchat-dark"
-    """Colours of the app."""
+    theme: str = "dark"
+    """Colours of the app: dark, light, contrast, or terminal (the terminal's own)."""
     notes: str | None = None
     """Folder of notes to search and to ask about; None: none."""
     note_name: str = "{title}"

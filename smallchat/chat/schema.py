@@ -66,6 +66,10 @@ MIGRATIONS = (
         words, grams, content = '', tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
     );
     """,
+    """
+    ALTER TABLE messages ADD COLUMN attached TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE pastes (conversation INTEGER PRIMARY KEY, texts TEXT NOT NULL) STRICT;
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`).
 

@@ -15,9 +15,10 @@ def run(settings: Settings) -> None:
     """Open the app, and end with its exit code. Raises `UsageError` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
-    from smallchat.tui import app, keys
+    from smallchat.tui import app, keys, themes
 
-    keys.remapped(settings.keys)  # wrong keys are told before the app opens
+    keys.remapped(settings.keys)  # what is wrong is told before the app opens
+    themes.named(settings.theme)
     if settings.notes is not None:
         from smallchat.notes.folder import open_folder
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Attached, Source, Turn
 from smallchat.chat.session import Session
 from smallchat.engine.client import EngineClient, LoadOptions, Message
 from smallchat.engine.events import (
@@ -107,12 +107,18 @@ class Dialogue:
             what = f"The decoder does not start: {error}"
             self._end_engine(Failed(what, "Try again", int(ExitCode.ENGINE)))
 
-    def send(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> None:
+    def send(
+        self,
+        text: str,
+        given: str = "",
+        sources: Sequence[Source] = (),
+        attached: Sequence[Attached] = (),
+    ) -> None:
         """The user says something; the answer begins now, or when the model is loaded.
 
-        `given` and `sources`: see `Session.ask`.
+        `given` and what it holds: see `Session.ask`.
         """
-        self.session.ask(text, given, sources)
+        self.session.ask(text, given, sources, attached)
         self.wanted = True
         self._begin()
 
