@@ -29,9 +29,9 @@ from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
-from smallchat.tui.screens.attaching import Attaching
 from smallchat.tui.screens.conversations import ConversationsScreen
 from smallchat.tui.screens.messages import Messages
+from smallchat.tui.screens.model_choice import ModelChoice
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
@@ -46,7 +46,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, Messages, Attaching):
+class ChatScreen(Guarded, Messages, ModelChoice):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
