@@ -13,7 +13,7 @@ from textual.filter import Monochrome, NoColor
 from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
-from smallchat.engine.client import EngineClient, LoadOptions, WorkerClient
+from smallchat.engine.client import EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import clipboard, faults, keys, themes
@@ -136,17 +136,8 @@ class SmallchatApp(faults.Guarded, App[None]):
         self.exit(return_code=int(ExitCode.UNEXPECTED), message=faults.one_line(error))
 
 
-def _client(settings: Settings) -> EngineClient:
-    """The decoder's process, or the server that was asked for."""
-    if settings.endpoint is None:
-        return WorkerClient()
-    from smallchat.engine.endpoint import EndpointClient
-
-    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)
-
-
 def run(settings: Settings, load: LoadOptions, wanted: tuple[str, Reference] | None = None) -> int:
     """Run the app on a real worker or server until the user quits; returns the exit code."""
-    app = SmallchatApp(settings, load, _client(settings), paths.conversations(), wanted)
+    app = SmallchatApp(settings, load, client_for(settings), paths.conversations(), wanted)
     app.run()
     return app.return_code or int(ExitCode.OK)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from textual import events
 
@@ -79,10 +77,7 @@ def test_hostile_text_with_attachments(picture: Compare) -> None:
 
 def test_models(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
     async def listed() -> list[ListedModel]:
-        return [
-            ListedModel(one.name, one.short, one.path and Path(one.path.name), one.bytes, one.told, one.place)
-            for one in LISTED
-        ]
+        return LISTED
 
     monkeypatch.setattr("smallchat.tui.screens.models.listed", listed)
     assert picture(models)
