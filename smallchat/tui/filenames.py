@@ -27,10 +27,14 @@ Read = Callable[[Path, bool], Sequence[str]]
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names in a folder, those of folders with "/" behind them; empty where it cannot be read."""
+    """The names in a folder, those of folders with "/" behind them; empty where it cannot be read.
+
+    Names with characters that a terminal would obey, or that a mention cannot hold, are passed over.
+    """
     try:
         with os.scandir(folder) as entries:
-            return sorted(entry.name + ("/" if _is_folder(entry) else "") for entry in entries)
+            usable = [entry for entry in entries if _can_be_mentioned(entry.name)]
+            return sorted(entry.name + ("/" if _is_folder(entry) else "") for entry in usable)
     except OSError:
         return []
 
@@ -43,7 +47,9 @@ def names_below(folder: Path) -> list[str]:
         folders[:] = sorted(name for name in folders if name[0] != "." and name not in PASSED_OVER)
         if Path(top) != folder:
             start = Path(top).relative_to(folder).as_posix()
-            found += [f"{start}/{name}" for name in sorted(files) if name[0] != "."]
+            found += [
+                f"{start}/{name}" for name in sorted(files) if name[0] != "." and _can_be_mentioned(name)
+            ]
         if len(found) > WALK_FILES or time.monotonic() > until:
             break
     return found[:WALK_FILES]
@@ -76,6 +82,10 @@ def _candidate(path: str) -> Candidate:
 
 def _holds_no_text(path: str) -> bool:
     return os.path.splitext(path)[1].lower() in NO_TEXT  # noqa: PTH122 (a Path for each of 10,000 names is slow)
+
+
+def _can_be_mentioned(name: str) -> bool:
+    return name.isprintable() and '"' not in name
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -67,4 +67,4 @@ def outlook(row: Mapping[str, Any]) -> str:
     """How a model would run here, in a few words; `row` as `smallchat models --json` gives it."""
     told = {"memory": "fits in memory", "disk": "experts from disk", "no": "too large here"}[row["fits"]]
     rate = row["tokens_per_second"]
-    return told + (f", at most {speed(rate)} tokens/s" if rate else "")
+    return told + (f", about {speed(rate)} tokens/s" if rate else "")

@@ -176,15 +176,20 @@ async def test_what_is_too_long_for_the_context_is_told() -> None:
         await run.shows("5,000 tokens, the context holds 4,096")
 
 
-async def test_hostile_files_draw_only_text(folder: Path) -> None:
-    (folder / "evil\x1b[31m[b].txt").write_text("\x1b]0;owned\x07 [red]x[/red]", encoding="utf-8")
+async def test_hostile_names_are_not_offered_and_hostile_text_is_only_text(folder: Path) -> None:
+    (folder / "evil\x1b[31m.txt").touch()
+    (folder / "evil[b].txt").write_text("\x1b]0;owned\x07 [red]x[/red]", encoding="utf-8")
     async with running() as run:
         await run.pilot.press(*"@evil")
-        await run.shows("› @evil")
+        await run.shows("› @evil[b].txt")
+        assert not any("31m" in line for line in run.screen.split("\n"))
         await run.pilot.press("tab")
-        await run.shows("▤ evil␛[31m[b].txt")
-        assert "\x1b" not in run.screen
+        await run.shows("▤ evil[b].txt")
         await run.ask("?")
         run.engine.answer("ok")
-        await run.shows("ok", "▤ evil")
+        await run.shows("ok", "▤ evil[b].txt · ")
+        await run.pilot.press("ctrl+up", "k")
+        await run.until(lambda: run.transcript.focused_turn is run.turns[0])
+        await run.pilot.press("v")
+        await run.shows("␛]0;owned␇ [red]x[/red]")
         assert "\x1b" not in run.screen

@@ -59,7 +59,7 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
         self._list.add_options(Option(self._line(one)) for one in self._models)
         here = [index for index, one in enumerate(self._models) if one.path == self._current]
         self._list.highlighted = here[0] if here else 0
-        self._told.update(Content("Speeds: the most that products and disk allow; smallchat bench measures"))
+        self._told.update(Content("Speeds are expected; smallchat bench measures them"))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
