@@ -67,6 +67,9 @@ MIGRATIONS = (
     );
     """,
     """
+    ALTER TABLE messages ADD COLUMN ids BLOB NOT NULL DEFAULT x'';
+    """,
+    """
     ALTER TABLE messages ADD COLUMN attached TEXT NOT NULL DEFAULT '[]';
     CREATE TABLE pastes (conversation INTEGER PRIMARY KEY, texts TEXT NOT NULL) STRICT;
     """,

@@ -42,7 +42,7 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
             ids = engine.tokenizer.encode(prompt)
         else:
             messages = [{"role": "system", "content": settings.system}] if settings.system else []
-            ids, _ = fit(engine, [*messages, {"role": "user", "content": prompt}], resume=False)
+            ids, _, _ = fit(engine, [*messages, {"role": "user", "content": prompt}], resume=False)
         loaded = time.perf_counter() - began
         show = plain if sys.stdout.isatty() else str
         pieces: list[str] = []
