@@ -22,7 +22,7 @@ from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.keeper import SAVE_EVERY, Keeper
-from smallchat.tui.text import one_line, plain
+from smallchat.tui.text import count, one_line, plain
 
 COMMANDS = {
     "/new": "new conversation",
@@ -39,7 +39,8 @@ HELP = "\n".join(
     ]
 )
 ASK, MORE = "› ", "… "
-ESCAPE = b"\x1b"
+ESCAPE, INTERRUPT = "\x1b", "\x03"
+YES, NO = ("y", "Y"), ("n", "N")
 
 
 class Inline:
@@ -130,20 +131,32 @@ class Inline:
     def _answer(self, ask: Callable[[], None]) -> None:
         if self._dialogue.failure is not None and not self._ready():
             return
-        with _keys(self._loop, self._dialogue.stop):
+        with _keys(self._loop, self._typed):
             self._loop.run_until_complete(self._stream(ask))
+
+    def _typed(self, key: str) -> None:
+        """A key while an answer comes, or while it is asked what may be left out."""
+        if self._dialogue.too_long is not None:
+            if key in (*YES, *NO, ESCAPE, INTERRUPT):
+                self._dialogue.leave_out(key in YES)
+        elif key in (ESCAPE, INTERRUPT):
+            self._dialogue.stop()
 
     async def _stream(self, ask: Callable[[], None]) -> None:
         """Print the answer as it comes, and save it meanwhile."""
         importing = asyncio.ensure_future(asyncio.to_thread(_result_text))
         ask()
-        printed, dialogue = 0, self._dialogue
+        printed, asked, dialogue = 0, False, self._dialogue
         while True:
             answer = dialogue.session.last
             if answer is not None and answer.role == "assistant":
                 print(plain(answer.content[printed:]), end="", flush=True)
                 printed = len(answer.content)
             self._keeper.save_when_due()
+            if dialogue.too_long is not None and not asked:
+                asked = True
+                many = count(dialogue.too_long.messages, "message")
+                _note(f"The context is full: go on without the oldest {many}? Y leaves out, N gives up")
             if not dialogue.busy:
                 break
             await self._next_change()
@@ -189,10 +202,10 @@ def run(settings: Settings, load: LoadOptions, client: EngineClient) -> int:
 
 
 @contextlib.contextmanager
-def _keys(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator[None]:
-    """While an answer comes, Esc and Ctrl+C stop it; what else is typed is dropped, and not shown."""
+def _keys(loop: asyncio.AbstractEventLoop, take: Callable[[str], None]) -> Iterator[None]:
+    """While an answer comes: what is typed is taken at once, and not shown; Ctrl+C is a key too."""
     if os.name != "posix":
-        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(stop))
+        before = signal.signal(signal.SIGINT, lambda *_: loop.call_soon_threadsafe(take, INTERRUPT))
         try:
             yield
         finally:
@@ -205,12 +218,12 @@ def _keys(loop: asyncio.AbstractEventLoop, stop: Callable[[], None]) -> Iterator
     kept = termios.tcgetattr(terminal)
 
     def typed() -> None:
-        if os.read(terminal, 1024) == ESCAPE:  # alone: an arrow key is a longer sequence
-            stop()
+        # Whole sequences: an arrow key is more than the Esc that it begins with.
+        take(os.read(terminal, 1024).decode("utf-8", "replace"))
 
     tty.setcbreak(terminal)
     loop.add_reader(terminal, typed)
-    loop.add_signal_handler(signal.SIGINT, stop)
+    loop.add_signal_handler(signal.SIGINT, take, INTERRUPT)
     try:
         yield
     finally:

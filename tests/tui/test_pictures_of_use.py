@@ -27,9 +27,9 @@ async def attached(run: Running) -> None:
     await run.until(lambda: run.chat.dialogue.ready)
     for text in ("line\n" * 50, HOSTILE * 20):
         run.prompt.post_message(events.Paste(text))
-    await run.shows("pasted text 1, 51 lines  2", "pasted text 2  7,")
+    await run.until(lambda: len(run.chat.attached) == 2 and all(one.exact for one in run.chat.attached))
     await run.type("What do these say?")
-    await run.until(lambda: "7" in run.hint)
+    await run.until(lambda: "of 4,096 tokens" in run.hint)
 
 
 async def sent(run: Running) -> None:
