@@ -197,11 +197,10 @@ class Dialogue:
             at = at.parent
         return self._system() + self._said(path[::-1])[turn.trimmed :]
 
-    async def told(self, request: int) -> Event:
-        """What the engine first says to a request of one's own."""
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._asked[request] = future
-        return await future
+    def told(self, request: int) -> asyncio.Future[Event]:
+        """What the engine first says to a request of one's own; listened for from now on."""
+        future = self._asked[request] = asyncio.get_running_loop().create_future()
+        return future
 
     def stop(self) -> None:
         """End the answer at its next token, or no longer wait for one."""
