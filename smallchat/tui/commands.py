@@ -49,7 +49,7 @@ COMMANDS = (
         "the last answer, its code, or all of the conversation",
         completes="copy",
     ),
-    Command("save", "file", "write the selection, or the last answer, into a new file"),
+    Command("save", "file", "write the selection, or the last answer, into a new file", completes="file"),
     Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True
