@@ -411,6 +411,7 @@ class Engine:
             return
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
+        self.tally.forecast.begin(self.experts)
         before = time.perf_counter()
         for index in range(self.context):
             token_id = sampler.choose(logits[0], self._ids)

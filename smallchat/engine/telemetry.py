@@ -13,6 +13,7 @@ import numpy.typing as npt
 import psutil
 
 from smallchat.engine.events import HEAT_FULL, IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+from smallchat.engine.forecast import Forecast, what_if
 from smallchat.experts.heat import FULL, Heat
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Tally:
 
     def __init__(self, layers: int, experts: int) -> None:
         self.heat = Heat(layers, experts)
+        self.forecast = Forecast(layers, experts)
         self.ever = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used at least once."""
         self.last = np.zeros((layers, experts), bool)
@@ -48,6 +50,7 @@ class Tally:
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """A layer was entered with these experts, int64 [n tokens, k]."""
+        self.forecast.layer(layer, experts, self.heat.table)
         self.heat.layer(layer, experts)
         self.ever[layer, experts.ravel()] = True
         self.last[layer] = False
@@ -56,6 +59,7 @@ class Tally:
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """One token passed all layers with these experts, int64 [layers, k]."""
         rows = np.arange(len(experts))[:, None]
+        self.forecast.token(experts, self.heat.table)
         self.heat.token(experts)
         self.ever[rows, experts] = True
         self.last[:] = False
@@ -72,6 +76,7 @@ class Tally:
     def decoded(self, seconds: float) -> None:
         """A token was decoded in this time."""
         now = time.monotonic()
+        self.forecast.decoded(seconds)
         self._times.append((now, seconds))
         while self._times and self._times[0][0] < now - SPEED_SECONDS:
             self._times.popleft()
@@ -102,6 +107,7 @@ def snapshot(engine: Engine) -> Telemetry:
         decode_speed=tally.decode_speed,
         hit_rate=engine.experts.hit_rate,
         neuron_sparsity=engine.decoder.neuron_sparsity,
+        what_if=what_if(engine),
     )
 
 
