@@ -92,6 +92,7 @@ MESSAGE_KEYS = (
     Key("Y", "copy the message; what is selected, if something is", "y", "copy_message", "Copy"),
     Key("C", "copy a code block of it; which one, where there are several", "c", "copy_code", "Code"),
     Key("V", "read it alone, select in it by keyboard", "v", "view_message", "Select"),
+    Key("T", "step back to any token of an answer, take another", "t", "step_back", "Tokens"),
     Key("Esc, I", "back to writing", "i", "messages", "Write", named="write"),
 )
 """While the messages have the focus: what is done to the one that is marked."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.events import (
     READING,
+    Alternative,
     Counted,
     Envelope,
     Estimate,
@@ -109,7 +110,6 @@ class Request:
     messages: list[Message]
     sampling: Sampling
     begun: list[int]
-    alternatives: int
 
 
 class ScriptedEngine:
@@ -121,6 +121,10 @@ class ScriptedEngine:
         self.chats: list[Request] = []
         self.cancelled: list[int] = []
         self.counts: list[list[Message]] = []
+        self.looks: list[list[int]] = []
+        """What each look at a place had before it."""
+        self.considered = "abcdefgh"
+        """Letters that every look is told."""
         self.asked_pieces: list[tuple[str, list[int]]] = []
         self.closed = False
         self.dead = False
@@ -153,7 +157,16 @@ class ScriptedEngine:
         self._check()
         self._number += 1
         self._generated = 0
-        self.chats.append(Request(self._number, list(messages), sampling, list(begun), alternatives))
+        if alternatives:  # asked by who steps back: it has no answer to be emitted
+            self.looks.append(list(begun))
+            told = tuple(
+                Alternative(ord(letter), letter.encode(), 0.5 / (place + 1))
+                for place, letter in enumerate(self.considered)
+            )
+            event = Token(begun[-1] if begun else 0, "", 0, 0.0, 0.0, "length", alternatives=told)
+            self._queue.put_nowait(Envelope(self._number, event))
+            return self._number
+        self.chats.append(Request(self._number, list(messages), sampling, list(begun)))
         return self._number
 
     def cancel(self, request: int) -> None:

@@ -94,6 +94,17 @@ async def chinese(run: Running) -> None:
     await run.type("那梨树呢?👨‍👩‍👧 한국어 かな")
 
 
+async def stepping(run: Running) -> None:
+    await chinese(run)
+    await run.settle()
+    run.engine.considered = "你每最剪掉的。,"
+    await run.pilot.press("escape", "t")
+    await run.shows("“你”")
+    await run.pilot.press("home", *["right"] * 40)
+    await run.shows("token 41 of")
+    await run.until(lambda: len(run.engine.looks[-1]) == 40)
+
+
 async def show_help(run: Running) -> None:
     await empty(run)
     await run.pilot.press("f1")
@@ -144,6 +155,15 @@ def test_a_chat_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch
 
 def test_a_chat_in_chinese(picture: Compare) -> None:
     assert picture(chinese, size=(100, 30))
+
+
+def test_stepping_back_in_80_by_24(picture: Compare) -> None:
+    assert picture(stepping, size=(80, 24))
+
+
+def test_stepping_back_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(stepping, size=(160, 50))
 
 
 def test_the_help(picture: Compare) -> None:
