@@ -22,7 +22,6 @@ from smallchat.engine.events import (
     Failed,
     Finished,
     Loading,
-    Pieces,
     PromptProgress,
     Ready,
     Telemetry,
@@ -252,9 +251,7 @@ class Dialogue:
                 draft, self._count_next = self._count_next, None
                 if draft is not None:
                     self.count(draft)
-            case Pieces() | Counted() | Token() | TooLong() | Failed() as event if waiting := self._asked.pop(
-                envelope.request, None
-            ):
+            case event if waiting := self._asked.pop(envelope.request, None):
                 if not waiting.done():
                     waiting.set_result(event)
             case Finished() if envelope.request == self._warm_request:
