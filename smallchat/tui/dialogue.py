@@ -22,7 +22,6 @@ from smallchat.engine.events import (
     Failed,
     Finished,
     Loading,
-    Pieces,
     PromptProgress,
     Ready,
     Telemetry,
@@ -61,6 +60,8 @@ class Dialogue:
         """The last tokens, without the first of each answer: its time is only that of sampling."""
         self.progress: PromptProgress | None = None
         """How far the prompt is read; None outside of that."""
+        self.reading: PromptProgress | None = None
+        """… for a request of somebody else; see `told`."""
         self.answer: Turn | None = None
         """The answer that is being made."""
         self.wanted = False
@@ -247,14 +248,13 @@ class Dialogue:
                 self.pin(self.pinned)
             case Telemetry() as telemetry:
                 self.telemetry = telemetry
-            case Counted() as counted if envelope.request == self._count_request:
-                self.counted, self._count_request = counted, 0
-                draft, self._count_next = self._count_next, None
-                if draft is not None:
-                    self.count(draft)
-            case Pieces() | Counted() | Token() | TooLong() | Failed() as event if waiting := self._asked.pop(
-                envelope.request, None
-            ):
+            case Counted() | Failed() as told if envelope.request == self._count_request != 0:
+                self._take_count(told if isinstance(told, Counted) else None)
+            case PromptProgress() as progress if envelope.request in self._asked:
+                self.reading = progress
+            case event if envelope.request in self._asked and not isinstance(event, Loading):
+                self.reading = None
+                waiting = self._asked.pop(envelope.request)
                 if not waiting.done():
                     waiting.set_result(event)
             case Finished() if envelope.request == self._warm_request:
@@ -264,6 +264,12 @@ class Dialogue:
             case event if self.answer is not None and envelope.request == self._request:
                 self._take_answer(self.answer, event)
         self.changed()
+
+    def _take_count(self, counted: Counted | None) -> None:
+        self.counted, self._count_request = counted, 0
+        draft, self._count_next = self._count_next, None
+        if draft is not None:
+            self.count(draft)
 
     def _take_answer(self, answer: Turn, event: Event) -> None:
         match event:
