@@ -322,7 +322,9 @@ class Dialogue:
         assert answer is not None
         sampling = Sampling(**answer.sampling)  # type: ignore[arg-type]
         try:
-            self._request = self.client.chat(self._messages(), sampling, begun=answer.ids)
+            self._request = self.client.chat(
+                self._messages(), sampling, begun=answer.ids, owner=self.session.id or 0
+            )
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
         self.changed()

@@ -45,6 +45,7 @@ class Stepping:
                 max_tokens=1,
                 begun=self.ids[:place],
                 alternatives=CONSIDERED,
+                owner=dialogue.session.id or 0,
             )
             told = _sound(await dialogue.told(self._request))
             self._seen[place] = told.alternatives if isinstance(told, Token) else ()

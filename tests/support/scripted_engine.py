@@ -154,6 +154,7 @@ class ScriptedEngine:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         self._check()
         self._number += 1

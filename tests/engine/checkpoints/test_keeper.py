@@ -175,17 +175,30 @@ def damaged(how: str, file: Path) -> None:
         case "payload":
             data[-100] ^= 1
         case "ids":
-            data[70] ^= 1
+            data[78] ^= 1
         case "huge count":
-            data[44:48] = b"\xff\xff\xff\x7f"
+            data[52:56] = b"\xff\xff\xff\x7f"
+        case "window":
+            data[56:60] = b"\xff\xff\xff\x7f"
         case "huge payload":
-            data[56:64] = b"\xff" * 7 + b"\x7f"
+            data[64:72] = b"\xff" * 7 + b"\x7f"
         case "noise":
             data[:] = random.Random(1).randbytes(len(data))
     file.write_bytes(data)
 
 
-KINDS = ["cut", "header cut", "empty", "longer", "payload", "ids", "huge count", "huge payload", "noise"]
+KINDS = [
+    "cut",
+    "header cut",
+    "empty",
+    "longer",
+    "payload",
+    "ids",
+    "huge count",
+    "window",
+    "huge payload",
+    "noise",
+]
 
 
 @pytest.mark.parametrize("recipe", [PLAIN, WINDOWED], ids=["plain", "windowed"])
