@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -47,6 +48,7 @@ class LoadOptions:
     threads: int | None = None
     context: int = DEFAULT_CONTEXT
     checkpoints: int = 0
+    beside: int = 0
     demo: bool = False
 
     def arguments(self) -> dict[str, Any]:
@@ -90,6 +92,11 @@ class EngineClient(Protocol):
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         """Ask for the tokens of an answer: `ids` if they say `text`, else those that `text` is read as; a
         `Pieces` event follows.
+        """
+
+    def resize(self, mem: int | None) -> int:
+        """Ask for another memory budget, in bytes (None: no limit), also while an answer comes; `Resized` or
+        `Failed` follows.
         """
 
     async def close(self) -> None:
@@ -136,6 +143,9 @@ class WorkerClient:
             self._process = None
             what = f"The decoder's process ended unexpectedly (code {code})"
             cure = f"Load the model again; details are in {paths.engine_log()}"
+            if code == -getattr(signal, "SIGBUS", 0):
+                what = "The model file was cut, or could not be read, while it was in use"
+                cure = "Check the file and the disk, then load the model again"
             yield Envelope(0, Failed(what, cure, int(ExitCode.ENGINE)))
 
     def chat(
@@ -172,6 +182,10 @@ class WorkerClient:
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         """See `EngineClient.pieces`. Raises `EngineError` where no engine runs."""
         return self._send("pieces", text=text, ids=[*ids])
+
+    def resize(self, mem: int | None) -> int:
+        """See `EngineClient.resize`. Raises `EngineError` where no engine runs."""
+        return self._send("resize", mem=mem)
 
     async def close(self) -> None:
         """See `EngineClient.close`."""

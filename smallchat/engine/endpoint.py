@@ -122,6 +122,12 @@ class EndpointClient:
             return self._worker.pieces(text, ids)
         raise _no_tokens()
 
+    def resize(self, mem: int | None) -> int:
+        """See `EngineClient.resize`. Raises `EngineError`: a server's memory is its own."""
+        if self._worker is not None:
+            return self._worker.resize(mem)
+        raise EngineError(f"The memory of {self._host} is not ours to set", "Set it there")
+
     async def close(self) -> None:
         """See `EngineClient.close`."""
         worker, self._worker = self._worker, None

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from smallchat.hub.known import Reference
 
 
+SCREEN_BYTES = 100 << 20
+"""What the screen's process counts for against a memory budget: 65 to 80 MB after a long conversation."""
+
+
 class SmallchatApp(faults.Guarded, App[None]):
     """An engine, a file of conversations, and one screen for both."""
 
@@ -48,7 +52,7 @@ class SmallchatApp(faults.Guarded, App[None]):
         self.faults: list[str] = []
         """Faults of our own that were told in this run."""
         self._settings = settings
-        self._load = load
+        self._load = replace(load, beside=SCREEN_BYTES)
         self._client = client
         self._store_path = store_path
         self._store: Store | None = None

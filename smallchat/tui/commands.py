@@ -41,6 +41,7 @@ COMMANDS = (
         "how answers are drawn here; alone: shows it",
         completes="setting",
     ),
+    Command("mem", "[6G]", "another memory budget from now on; none: no limit; alone: what is used"),
     Command(
         "copy",
         "[what]",

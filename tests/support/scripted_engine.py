@@ -121,6 +121,7 @@ class ScriptedEngine:
         self.chats: list[Request] = []
         self.cancelled: list[int] = []
         self.counts: list[list[Message]] = []
+        self.resizes: list[int | None] = []
         self.looks: list[list[int]] = []
         """What each look at a place had before it."""
         self.silent_looks = False
@@ -184,6 +185,12 @@ class ScriptedEngine:
         self.counts.append(list(messages))
         tokens = sum(len(message.content) for message in messages)
         self._queue.put_nowait(Envelope(self._number, Counted(tokens, self.ready_event.context * 3 // 4)))
+        return self._number
+
+    def resize(self, mem: int | None) -> int:
+        self._check()
+        self._number += 1
+        self.resizes.append(mem)
         return self._number
 
     def pieces(self, text: str, ids: Sequence[int]) -> int:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from smallchat import paths, settings
 from smallchat.chat.personas import personas
+from smallchat.engine.events import Failed, Resized
 from smallchat.errors import SmallchatError
-from smallchat.settings import Sampling, UsageError
+from smallchat.settings import Sampling, UsageError, parse_size
 from smallchat.tui.completing import Candidate, Names
 from smallchat.tui.lookups import Lookups
 from smallchat.tui.screens.note_commands import NoteCommands
-from smallchat.tui.text import one_line
+from smallchat.tui.text import one_line, size
+from smallchat.tui.widgets.panel.memory import own_memory
 
 Finder = Callable[[], Awaitable[Sequence[Candidate]]]
 NONE = "none"
@@ -86,6 +88,25 @@ class ChatCommands(NoteCommands):
         session.configure(session.system, session.persona, here)
         now = getattr(self.dialogue.sampling_here(), name)
         self._told_anew(f"{name} is {'a new one each time' if now is None else now} in this conversation")
+
+    async def command_mem(self, text: str) -> None:
+        """Change or show the memory budget, also while an answer comes."""
+        dialogue = self.dialogue
+        if not text:
+            memory = dialogue.telemetry and dialogue.telemetry.memory
+            told = "not known yet"
+            if memory:
+                total = memory.total + own_memory()
+                limit = "no limit" if memory.budget is None else f"of {size(memory.budget)}"
+                told = f"{size(total)} {limit}"
+            self._show("Memory", told)
+            return
+        event = await dialogue.told(dialogue.client.resize(None if text == NONE else parse_size(text)))
+        if isinstance(event, Failed):
+            raise UsageError(event.what, event.cure)
+        now = event.budget if isinstance(event, Resized) else None
+        self._load = replace(self._load, mem=now)  # also for what is loaded later
+        self._told_anew("No memory limit any more" if now is None else f"Memory budget: {size(now)}")
 
     def told_here(self) -> str:
         """What is special about this conversation, for the prompt's border; empty: nothing."""
