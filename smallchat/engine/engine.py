@@ -479,6 +479,7 @@ class Engine:
             return
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
+        self.tally.forecast.begin(self.experts)
         watcher = StepWatcher(self.tally, should_stop)
         computed = waited = 0.0
         before = time.perf_counter()

@@ -92,7 +92,7 @@ class Worker:
     def work(self) -> None:
         """Serve requests for ever."""
         while True:
-            while self._engine is not None and self._requests.empty() and self._engine.save_some():
+            while self._engine is not None and self._requests.empty() and self._tidy(self._engine):
                 pass
             warming = self._engine is not None and self._engine.warm()
             try:
@@ -107,6 +107,11 @@ class Worker:
                 self._telemetry(0, force=True)
                 continue
             self.serve(request)
+
+    @staticmethod
+    def _tidy(engine: Engine) -> bool:
+        """A little of what is done while nobody waits; False: nothing is left."""
+        return engine.save_some() or engine.tally.forecast.work()
 
     def serve(self, request: Mapping[str, Any]) -> None:
         """Carry out one request; whatever goes wrong becomes a `Failed` event."""
