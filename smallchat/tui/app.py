@@ -13,6 +13,7 @@ from textual.filter import Monochrome, NoColor
 from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
+from smallchat.engine.checkpoints.forget import forget
 from smallchat.engine.client import EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
@@ -84,6 +85,7 @@ class SmallchatApp(faults.Guarded, App[None]):
         await self._client.close()
         if self._store is not None:
             self._store.close()
+            forget(self._store.purged)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy behind the screen, and say what was done: see `clipboard`."""
@@ -117,6 +119,7 @@ class SmallchatApp(faults.Guarded, App[None]):
 
     def _begin(self, store: Store) -> None:
         self._store = store
+        forget(store.purged)
         if self._wanted is not None:
             self.push_screen(FetchScreen(*self._wanted), self._fetched)
         else:
