@@ -44,6 +44,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open `path`, made if it is not there; `MEMORY` keeps everything in memory only."""
         self.path = path
+        self.purged: list[int] = []
+        """Conversations that were removed for good since the file was opened."""
         with self._told():
             if path != MEMORY:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -189,12 +191,14 @@ class Store:
         """Remove the deleted conversations for good."""
         with self._transaction(durable=True):
             gone = "SELECT id FROM conversations WHERE deleted IS NOT NULL"
+            ids = [row["id"] for row in self.connection.execute(gone)]
             found = f"SELECT id, content FROM messages WHERE searched AND conversation IN ({gone})"
             for message, content in self.connection.execute(found).fetchall():
                 index.drop(self.connection, message, content)
             for table in ("drafts", "pastes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
             self.connection.execute("DELETE FROM conversations WHERE deleted IS NOT NULL")
+        self.purged += ids
 
     def save_draft(self, conversation: int | None, text: str) -> None:
         """Keep what is typed and not sent; empty text: nothing is."""

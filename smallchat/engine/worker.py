@@ -198,6 +198,7 @@ class Worker:
             max_tokens,
             **asdict(sampling),
             begun=len(begun),
+            owner=max(0, int(request.get("owner", 0))),
             alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
             should_stop=lambda: self._should_stop(number),

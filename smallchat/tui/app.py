@@ -13,6 +13,7 @@ from textual.filter import Monochrome, NoColor
 from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
+from smallchat.engine.checkpoints.forget import forget
 from smallchat.engine.client import SCREEN_BYTES, EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
@@ -80,6 +81,7 @@ class SmallchatApp(faults.Guarded, App[None]):
         await self._client.close()
         if self._store is not None:
             self._store.close()
+            forget(self._store.purged)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy behind the screen, and say what was done: see `clipboard`."""
@@ -113,6 +115,7 @@ class SmallchatApp(faults.Guarded, App[None]):
 
     def _begin(self, store: Store) -> None:
         self._store = store
+        forget(store.purged)
         if self._wanted is not None:
             self.push_screen(FetchScreen(*self._wanted), self._fetched)
         else:

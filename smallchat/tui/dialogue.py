@@ -60,6 +60,8 @@ class Dialogue:
         """The last tokens, without the first of each answer: its time is only that of sampling."""
         self.progress: PromptProgress | None = None
         """How far the prompt is read; None outside of that."""
+        self.reading: PromptProgress | None = None
+        """… for a request of somebody else; see `told`."""
         self.answer: Turn | None = None
         """The answer that is being made."""
         self.wanted = False
@@ -251,12 +253,13 @@ class Dialogue:
                 self.pin(self.pinned)
             case Telemetry() as telemetry:
                 self.telemetry = telemetry
-            case Counted() as counted if envelope.request == self._count_request:
-                self.counted, self._count_request = counted, 0
-                draft, self._count_next = self._count_next, None
-                if draft is not None:
-                    self.count(draft)
-            case event if waiting := self._asked.pop(envelope.request, None):
+            case Counted() | Failed() as told if envelope.request == self._count_request != 0:
+                self._take_count(told if isinstance(told, Counted) else None)
+            case PromptProgress() as progress if envelope.request in self._asked:
+                self.reading = progress
+            case event if envelope.request in self._asked and not isinstance(event, Loading):
+                self.reading = None
+                waiting = self._asked.pop(envelope.request)
                 if not waiting.done():
                     waiting.set_result(event)
             case Finished() if envelope.request == self._warm_request:
@@ -266,6 +269,12 @@ class Dialogue:
             case event if self.answer is not None and envelope.request == self._request:
                 self._take_answer(self.answer, event)
         self.changed()
+
+    def _take_count(self, counted: Counted | None) -> None:
+        self.counted, self._count_request = counted, 0
+        draft, self._count_next = self._count_next, None
+        if draft is not None:
+            self.count(draft)
 
     def _take_answer(self, answer: Turn, event: Event) -> None:
         match event:
@@ -318,7 +327,9 @@ class Dialogue:
         assert answer is not None
         sampling = Sampling(**answer.sampling)  # type: ignore[arg-type]
         try:
-            self._request = self.client.chat(self._messages(), sampling, begun=answer.ids)
+            self._request = self.client.chat(
+                self._messages(), sampling, begun=answer.ids, owner=self.session.id or 0
+            )
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
         self.changed()
