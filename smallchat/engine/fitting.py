@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,8 +17,8 @@ from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
 SMALL_MODEL = 50_000_000
 """Below so many active parameters a token is computed sooner by one process than handed to two."""
 SHORTEST_CONTEXT = 512
-KV_SHARE = 1 / 8
-"""Of a memory budget goes to the KV cache at the most, where no context is asked for."""
+KV_SHARE = 1 / 4
+"""Of the memory for KV cache and experts goes to the first at the most, where no context is asked for."""
 BUDGET_CHUNK = 512
 """Tokens of a forward pass at the most within a budget: more would take memory from the experts."""
 MOST_RANKS = 8
@@ -35,10 +36,10 @@ def suitable_threads(active_parameters: int) -> int:
 
 
 def fitting_context(
-    context: int, config: ModelConfig, path: Path, budget: int | None = None, kv: KVType = DEFAULT_KV
+    context: int, config: ModelConfig, path: Path, room: int | None = None, kv: KVType = DEFAULT_KV
 ) -> int:
     """Tokens of context: those asked for, or by default at most as many as the model was made for, and as
-    leave a `budget` of memory to the experts.
+    leave enough of `room`, the bytes for KV cache and experts, to the experts.
 
     Raises `ContextError` where more are asked for than the model was made for.
     """
@@ -46,10 +47,17 @@ def fitting_context(
         what = f"A context of {context} tokens is larger than that of {path}"
         raise ContextError(what, f"Give --context {config.context} or less")
     fitting = min(context, config.context)
-    if context == DEFAULT_CONTEXT and budget is not None:
-        while fitting > SHORTEST_CONTEXT and kv_bytes(config, fitting, kv) > budget * KV_SHARE:
-            fitting //= 2
-    return fitting
+    if context != DEFAULT_CONTEXT:
+        return fitting
+    return context_within(room, fitting, lambda tokens: kv_bytes(config, tokens, kv))
+
+
+def context_within(room: int | None, context: int, size: Callable[[int], int]) -> int:
+    """Tokens of context, at most `context`, whose KV cache, of `size` bytes, leaves enough of `room` to the
+    experts."""
+    while room is not None and context > SHORTEST_CONTEXT and size(context) > room * KV_SHARE:
+        context //= 2
+    return context
 
 
 def fitting_chunk(chunk: int, slots: int, config: ModelConfig) -> int:

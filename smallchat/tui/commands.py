@@ -33,6 +33,7 @@ class Command:
 
 COMMANDS = (
     Command("new", "", "new conversation (Ctrl+N)"),
+    Command("model", "[name]", "another model, or the list of those to be had", completes="model"),
     Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
     Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
     Command(
@@ -41,6 +42,7 @@ COMMANDS = (
         "how answers are drawn here; alone: shows it",
         completes="setting",
     ),
+    Command("mem", "[6G]", "another memory budget from now on; none: no limit; alone: what is used"),
     Command(
         "copy",
         "[what]",

@@ -31,7 +31,9 @@ class Messages(Reading):
             return
         self._asked = dialogue.too_long
         if dialogue.too_long is not None:
-            screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out())
+            ready = dialogue.ready
+            more = ready is not None and ready.context < ready.model_context
+            screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out(), more)
             self.app.push_screen(screen, lambda way: dialogue.leave_out(way == "out"))
 
     def action_messages(self) -> None:
@@ -84,7 +86,9 @@ class Messages(Reading):
         """The focused message alone, to select in."""
         turn = self.transcript.focused_turn
         if turn is not None:
-            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", turn.content))
+            sent = [f"▤ {one.label}\n{turn.given[one.start : one.end]}" for one in turn.attached]
+            text = "\n\n".join([turn.content, *sent])
+            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", text))
 
     def action_step_back(self) -> None:
         """Through the tokens of the focused answer, or else of the last one."""
