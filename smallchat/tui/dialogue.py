@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from smallchat.chat.records import Source, Turn
 from smallchat.chat.session import Session
@@ -36,6 +36,9 @@ RECENT = 200
 
 MEASURE_SECONDS = 10.0
 """How long to wait for an exact count of tokens before it is estimated."""
+
+CONTINUED = "continued"
+"""In an answer's settings: how many of its tokens its seed drew, before it was stopped and continued."""
 
 DIED = Failed("The decoder ended unexpectedly", "Load the model again", int(ExitCode.ENGINE))
 
@@ -73,12 +76,23 @@ class Dialogue:
         self._measures: dict[int, asyncio.Future[int]] = {}
         self._count_request = 0
         self._seconds = 0.0
+        self._beside: Turn | None = None
+        """The answer that is wanted stands beside this one."""
+        self._drawn: Sampling | None = None
+        """How the answer that is wanted is drawn; None: as in this conversation."""
+        self._before = 0
+        """Tokens that the answer had when it was continued."""
         self._left: list[Session] = []
 
     @property
     def busy(self) -> bool:
         """An answer is being made, or waited for."""
         return self.answer is not None or self.wanted
+
+    @property
+    def model(self) -> str:
+        """Name and quantisation of the loaded model, as answers keep it; empty: none is loaded."""
+        return f"{self.ready.name} {self.ready.quantisation}".rstrip() if self.ready else ""
 
     @property
     def working(self) -> bool:
@@ -113,8 +127,12 @@ class Dialogue:
         `given` and `sources`: see `Session.ask`.
         """
         self.session.ask(text, given, sources)
-        self.wanted = True
-        self._begin()
+        self._want()
+
+    def edit(self, question: Turn, text: str) -> None:
+        """The user says something in other words: a branch, with an answer of its own."""
+        self.session.edit(question, text)
+        self._want()
 
     def pin(self, text: str) -> None:
         """Begin every prompt with `text`, and have the engine read it now, while nobody waits for it."""
@@ -148,11 +166,34 @@ class Dialogue:
 
     def again(self) -> None:
         """Another answer to the last message. Does nothing where there is none."""
-        last = self.session.last
-        if last is None or (last.role == "assistant" and last.parent is None):
+        if self.session.last is not None and self.session.last.role == "user":
+            self._want()
+        else:
+            self.beside(self.session.last)
+
+    def beside(self, answer: Turn | None) -> None:
+        """Another answer beside this one, to the same question. Does nothing where nothing was asked."""
+        if answer is not None and answer.parent is not None:
+            # The same seed would only give the same answer again.
+            self._want(answer, replace(self.sampling_here(), seed=None))
+
+    def replay(self, answer: Turn) -> None:
+        """The same answer once more, beside itself: drawn with its own settings and seed."""
+        names = [field.name for field in fields(Sampling) if field.name in answer.sampling]
+        own = {name: answer.sampling[name] for name in names}
+        if answer.parent is not None:
+            self._want(answer, Sampling(**own))  # type: ignore[arg-type]
+
+    def go_on(self) -> None:
+        """Continue the last answer in place. Does nothing where none has ended, or no model is loaded."""
+        if self.ready is None or self.busy:
             return
-        self.wanted = True
-        self._begin(fresh_seed=last.role == "assistant")
+        last = self.session.last
+        if last is not None and not last.content:
+            self.beside(last)
+        elif answer := self.session.go_on():
+            answer.sampling.setdefault(CONTINUED, answer.tokens or 0)
+            self._ask(answer, replace(self.sampling_here(), seed=None), resume=True)
 
     def stop(self) -> None:
         """End the answer at its next token, or no longer wait for one."""
@@ -227,31 +268,40 @@ class Dialogue:
                     if index:
                         self.recent.append(token)
             case Finished() as finished:
-                answer.sampling["seed"] = finished.seed
-                answer.prompt_tokens = finished.prompt_tokens
-                answer.tokens = finished.generated_tokens
+                if CONTINUED not in answer.sampling:
+                    answer.sampling["seed"] = finished.seed
+                    answer.prompt_tokens = finished.prompt_tokens
+                answer.tokens = self._before + finished.generated_tokens
                 self._seconds = finished.decode_seconds
                 self._finish("stopped" if finished.reason == "cancelled" else "complete", finished.reason)
             case Failed(what=what, cure=cure):
                 answer.problem = f"{what}. {cure}"
                 self._finish("failed", "")
 
-    def _begin(self, fresh_seed: bool = False) -> None:
+    def _want(self, beside: Turn | None = None, drawn: Sampling | None = None) -> None:
+        """Have an answer begin, now or when the model is loaded: to the last message, or beside another."""
+        self._beside, self._drawn, self.wanted = beside, drawn, True
+        self._begin()
+
+    def _begin(self) -> None:
         """Ask for the answer that is wanted, if the engine can give it now."""
         if not self.wanted or self.ready is None:
             self.changed()
             return
         self.wanted = False
-        # The same seed would only give the same answer again.
-        sampling = self.sampling_here()
-        sampling = replace(sampling, seed=None) if fresh_seed else sampling
-        model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
-        answer = self.session.begin_answer(model, asdict(sampling))
+        sampling = self._drawn or self.sampling_here()
+        self._ask(self.session.begin_answer(self.model, asdict(sampling), self._beside), sampling)
+
+    def _ask(self, answer: Turn, sampling: Sampling, resume: bool = False) -> None:
         self.answer, self.progress, self._seconds = answer, None, 0.0
+        self._before = (answer.tokens or 0) if resume else 0
         if self._warm_request:
             self.client.cancel(self._warm_request)
+        messages = self._messages()
+        if resume:
+            messages.append(Message("assistant", answer.content))
         try:
-            self._request = self.client.chat(self._messages(), sampling)
+            self._request = self.client.chat(messages, sampling, resume=resume)
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
         self.changed()
@@ -273,8 +323,9 @@ class Dialogue:
             return
         answer.status = status  # type: ignore[assignment]
         answer.finish = reason
-        if answer.tokens and self._seconds > 0:
-            answer.speed = answer.tokens / self._seconds
+        made = (answer.tokens or 0) - self._before
+        if made and self._seconds > 0:
+            answer.speed = made / self._seconds
         self.answer, self.progress = None, None
         self.session.save()
 

@@ -26,6 +26,8 @@ KEYS = (
     Key("Ctrl+J", "new line (Shift+Enter too, where the terminal tells them apart)"),
     Key("Esc", "stop the answer; what was written stays", "escape", "stop", "Stop"),
     Key("Ctrl+R", "answer again; the first answer is kept", "ctrl+r", "again", "Again"),
+    Key("Alt+← →", "the other answers, and wordings of a question", "alt+left", "branch(-1)"),
+    Key("", "the next answer or wording", "alt+right", "branch(1)"),
     Key("Ctrl+Y", "copy the last answer", "ctrl+y", "copy_answer", "Copy"),
     Key("Ctrl+G", "write the message in your editor ($VISUAL or $EDITOR)", "ctrl+g", "edit"),
     Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
@@ -52,6 +54,12 @@ MESSAGE_KEYS = (
     Key("", "next message", "down,j", "turn(1)"),
     Key("G, Shift+G", "first message, last message", "g,home", "turn_at(0)"),
     Key("", "last message", "G,end", "turn_at(-1)"),
+    Key("← →, H L", "the other answers, and wordings of a question", "left,h", "branch(-1)"),
+    Key("", "the next answer or wording", "right,l", "branch(1)"),
+    Key("E", "say it in other words: a branch, what was said stays", "e", "edit_turn", "Edit"),
+    Key("R", "another answer beside it", "r", "again_turn", "Again"),
+    Key("Shift+R", "the same answer again, with its seed and settings", "R", "replay_turn"),
+    Key("C", "go on with an answer that was stopped", "c", "go_on", "Continue"),
     Key("Esc, I", "back to writing", "i", "messages", "Write"),
 )
 """While the messages have the focus: what is done to the one that is marked."""

@@ -107,6 +107,7 @@ class Request:
     number: int
     messages: list[Message]
     sampling: Sampling
+    resume: bool = False
 
 
 class ScriptedEngine:
@@ -147,7 +148,7 @@ class ScriptedEngine:
         self._check()
         self._number += 1
         self._generated = 0
-        self.chats.append(Request(self._number, list(messages), sampling))
+        self.chats.append(Request(self._number, list(messages), sampling, resume))
         return self._number
 
     def cancel(self, request: int) -> None:

@@ -142,7 +142,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
                 filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
             )
         )
-        self.prompt.border_title = Content(self.told_here())
+        self.prompt.border_title = self.told_edit() or Content(self.told_here())
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
@@ -213,6 +213,9 @@ class ChatScreen(Guarded, Messages, ChatCommands):
 
     def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Enter: send, or keep it in the prompt until the answer before it is complete."""
+        if self._keeper.edited is not None:
+            self.send_edit(event.text)
+            return
         try:
             call = commands.called(event.text)
         except SmallchatError as error:

@@ -38,7 +38,7 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = "Help"
             dialog.border_subtitle = "Esc closes"
-            yield from _table([(key.label, key.meaning) for key in KEYS])
+            yield from _table([(key.label, key.meaning) for key in KEYS if key.label])
             yield Static(Content("Among the messages"), classes="heading")
             yield from _table([(key.label, key.meaning) for key in MESSAGE_KEYS if key.label])
             yield Static(Content("Commands"), classes="heading")
