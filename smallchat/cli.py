@@ -196,6 +196,25 @@ def bench(
 
 
 @app.command()
+def plan(
+    context: typer.Context,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="4b, 21b, or a file; it need not be here.")],
+    mem: Annotated[
+        list[str] | None, typer.Option("--mem", metavar="SIZE", help="A budget; may be given again.")
+    ] = None,
+    context_size: Context = None,
+    threads: Threads = None,
+    kv: Kv = None,
+    as_json: Json = False,
+) -> None:
+    """What a memory budget gives here, before a download: an estimate."""
+    from smallchat.commands import plan
+
+    flags = _merged(context.obj, {"context": context_size, "threads": threads, "kv": kv})
+    plan.run(settings.load(flags), model, mem or [], as_json)
+
+
+@app.command()
 def pull(
     name: Annotated[
         str,

@@ -29,7 +29,7 @@ DEFAULT_CONTEXT = 4096
 
 DEFAULT_CHECKPOINTS = 4 << 30
 
-TABLES = ("personas",)
+TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
 
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
@@ -139,6 +139,8 @@ class Settings:
     """Address of a server that speaks OpenAI's chat interface; None: models run here."""
     endpoint_key: str | None = None
     """What that server wants to know its users by; better in the environment than in a file."""
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the app that are not the usual ones, by the name of what they do."""
     personas: Mapping[str, str] = field(default_factory=dict)
     """System prompts by name; files in the folder `personas` beside the configuration file add to them."""
 

@@ -7,6 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from smallchat.tui import clipboard
+
+
+@pytest.fixture(autouse=True)
+def no_clipboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing that a test copies comes into the user's own clipboard."""
+    monkeypatch.setattr(clipboard, "tools", list)
+
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

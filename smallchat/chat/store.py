@@ -166,6 +166,13 @@ class Store:
                 "UPDATE conversations SET pinned = ? WHERE id = ?", (int(pinned), conversation)
             )
 
+    def said(self, limit: int = 500) -> list[str]:
+        """What the user said in any conversation, newest first, each text once."""
+        sql = """SELECT content FROM messages JOIN conversations ON conversations.id = conversation
+            WHERE role = 'user' AND deleted IS NULL GROUP BY content ORDER BY max(messages.id) DESC LIMIT ?"""
+        with self._told():
+            return [row["content"] for row in self.connection.execute(sql, (limit,))]
+
     def delete(self, conversation: int) -> None:
         """Hide a conversation; `restore` brings it back until the store is closed."""
         with self._transaction():

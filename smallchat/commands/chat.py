@@ -15,6 +15,9 @@ def run(settings: Settings) -> None:
     """Open the app, and end with its exit code. Raises `UsageError` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
+    from smallchat.tui import app, keys
+
+    keys.remapped(settings.keys)  # wrong keys are told before the app opens
     if settings.notes is not None:
         from smallchat.notes.folder import open_folder
 
@@ -26,6 +29,4 @@ def run(settings: Settings) -> None:
     except MissingModelError as error:
         wanted = (error.name, error.reference)
         options = load_options(replace(settings, model=BUILTIN))
-    from smallchat.tui import app
-
     sys.exit(app.run(settings, options, wanted))

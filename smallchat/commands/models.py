@@ -106,4 +106,4 @@ def _row(found: Installed, here: machine.Machine) -> dict[str, Any]:
 def outlook(row: dict[str, Any]) -> str:
     """How a model would run here, in a few words."""
     rate = row["tokens_per_second"]
-    return FITS[row["fits"]] + (f", at most {speed(rate)} tokens/s" if rate else "")
+    return FITS[row["fits"]] + (f", about {speed(rate)} tokens/s" if rate else "")

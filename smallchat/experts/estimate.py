@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TYPICALLY_HIDDEN = 0.0
+"""Share of the reading that computing hides, where nothing was measured."""
+
+_MIB = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Pace:
@@ -15,18 +20,14 @@ class Pace:
 
     compute_seconds: float
     """A token with all its experts in memory."""
-    experts: int
-    """Experts that a token uses, in all layers together."""
-    expert_bytes: float
-    """Bytes of one, on average."""
-    disk_speed: float
-    """Bytes a second in reads of one expert."""
+    read_seconds: float
+    """The disk's time for all experts of a token, none of them in memory."""
     hidden: float
     """Share of the reading, 0 to 1, that passes while something is computed; see `hidden_share`."""
 
     def reading(self, hit_rate: float) -> float:
         """Seconds a token for which the disk is busy."""
-        return (1 - hit_rate) * self.experts * self.expert_bytes / self.disk_speed
+        return (1 - hit_rate) * self.read_seconds
 
     def waiting(self, hit_rate: float) -> float:
         """Seconds a token for which computing waits."""
@@ -51,3 +52,9 @@ def hidden_share(read_seconds: float, wait_seconds: float) -> float:
     if read_seconds <= 0:
         return 0.0
     return min(max(1 - wait_seconds / read_seconds, 0.0), 1.0)
+
+
+def ladder(smallest: int, whole: int) -> list[int]:
+    """Round sizes in bytes between two budgets, and these two themselves."""
+    steps = [base << shift for shift in range(8, 20) for base in (_MIB, _MIB + _MIB // 2)]
+    return [smallest, *(step for step in steps if smallest * 1.1 < step < whole * 0.95), whole]

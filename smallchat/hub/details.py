@@ -5,19 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from smallchat.engine.fitting import fitting_context
+from smallchat.engine.loading import open_model
+from smallchat.errors import ContextError
 from smallchat.experts.budget import PROGRAM_BYTES
+from smallchat.experts.layout import ExpertLayout
 from smallchat.hub.known import KnownModel
 from smallchat.model.card import read_card
-from smallchat.model.config import read_config
-from smallchat.model.gguf import GgufFile
 from smallchat.model.kv_cache import KVCache
-from smallchat.model.weights import read_weights
-from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
 
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """Bytes by use, with the default context."""
+    """Bytes by use, with one context."""
 
     name: str
     quantisation: str
@@ -25,13 +26,20 @@ class Details:
     """Down projections are stored transposed, as PowerInfer's engine wants them."""
     dense: int
     """What every token reads."""
-    experts: int
-    """All experts of all layers."""
-    used_share: float
-    """Share of the experts that one token uses."""
-    layer_share: float
-    """Share of the experts that must be in memory at the least: one a layer."""
+    layout: ExpertLayout
+    """How many experts there are, and how large; of a model that is not here, not where they lie."""
+    experts_used: int
+    """Experts of a layer that one token uses."""
+    active_parameters: int
+    """Weights that one token uses, without embedding and head."""
+    context: int
     kv: int
+    """A full KV cache."""
+
+    @property
+    def experts(self) -> int:
+        """All experts of all layers."""
+        return self.layout.total_bytes
 
     @property
     def memory(self) -> int:
@@ -41,44 +49,53 @@ class Details:
     @property
     def smallest_memory(self) -> int:
         """The smallest memory budget that works."""
-        return self.dense + self.kv + PROGRAM_BYTES + round(self.experts * self.layer_share)
+        return self.dense + self.kv + PROGRAM_BYTES + round(self.experts / self.layout.experts)
 
     @property
     def used(self) -> int:
         """Bytes of experts that one token reads."""
-        return round(self.experts * self.used_share)
+        return round(self.experts * self.experts_used / self.layout.experts)
 
 
-def of_file(path: Path) -> Details:
-    """The details of a file. Raises `ModelError`."""
-    gguf = GgufFile(path)
+def of_file(path: Path, context: int = DEFAULT_CONTEXT, kv: KVType = DEFAULT_KV) -> Details:
+    """The details of a file. Raises `ModelError`, or `ContextError` where it was made for less context."""
+    model = open_model(path, vocabulary=False)
     try:
-        config = read_config(gguf)
-        weights = read_weights(gguf, config)
-        context = min(DEFAULT_CONTEXT, config.context)
+        config, weights = model.config, model.weights
+        card = read_card(model.gguf, config)
+        context = fitting_context(context, config, path)
         return Details(
-            name=read_card(gguf, config).name,
+            name=card.name,
             quantisation=weights.quantisation,
             transposed=weights.layers[0].down_transposed,
             dense=weights.dense_bytes,
-            experts=weights.expert_bytes,
-            used_share=config.experts_used / config.experts,
-            layer_share=1 / config.experts,
-            kv=KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, DEFAULT_KV),
+            layout=model.layout,
+            experts_used=config.experts_used,
+            active_parameters=card.active_parameters,
+            context=context,
+            kv=KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv),
         )
     finally:
-        gguf.close()
+        model.gguf.close()
 
 
-def of_known(model: KnownModel) -> Details:
-    """The details of a released model's Q4_0 file, which need not be here."""
+def of_known(model: KnownModel, context: int = DEFAULT_CONTEXT, kv: KVType = DEFAULT_KV) -> Details:
+    """The details of a released model's Q4_0 file, which need not be here.
+
+    Raises `ContextError` where it was made for less context.
+    """
+    if context > model.context:
+        what = f"A context of {context} tokens is larger than that of {model.name}"
+        raise ContextError(what, f"Give --context {model.context} or less")
+    parts = ((0, model.matrix_bytes),) * 3
     return Details(
         name=model.name,
         quantisation="Q4_0",
         transposed=False,
         dense=model.dense_bytes,
-        experts=model.expert_bytes,
-        used_share=model.experts_used / model.experts,
-        layer_share=1 / model.experts,
-        kv=KVCache.bytes_for(model.windows, DEFAULT_CONTEXT, model.kv_heads, model.head_size, DEFAULT_KV),
+        layout=ExpertLayout(model.experts, [parts] * model.layers),
+        experts_used=model.experts_used,
+        active_parameters=model.active_parameters,
+        context=context,
+        kv=KVCache.bytes_for(model.windows, context, model.kv_heads, model.head_size, kv),
     )

@@ -44,6 +44,8 @@ class KnownModel:
     expert_width: int
     window: int | None
     """Sliding window of three layers in four; None: every layer sees all."""
+    context: int
+    """Tokens that it was made for."""
     repositories: tuple[str, ...]
     """With GGUF files: the makers' own, under their organisation's new and old name, then others'."""
     licence: str = "Apache-2.0"
@@ -61,7 +63,12 @@ class KnownModel:
     @property
     def expert_bytes(self) -> int:
         """All experts of all layers."""
-        return round(self.layers * self.experts * 3 * self.hidden * self.expert_width * _BITS_4)
+        return self.layers * self.experts * 3 * self.matrix_bytes
+
+    @property
+    def matrix_bytes(self) -> int:
+        """Gate, up or down of one expert."""
+        return round(self.hidden * self.expert_width * _BITS_4)
 
     @property
     def dense_bytes(self) -> int:
@@ -70,6 +77,13 @@ class KnownModel:
         router = self.layers * self.hidden * self.experts
         head = self.vocabulary * self.hidden
         return round(attention * _BITS_4 + router * _FLOAT + head * _BITS_6)
+
+    @property
+    def active_parameters(self) -> int:
+        """Weights that one token uses, without embedding and head."""
+        attention = 2 * (self.heads + self.kv_heads) * self.head_size
+        experts = 3 * self.experts_used * self.expert_width
+        return self.layers * self.hidden * (attention + self.experts + experts)
 
     @property
     def file_bytes(self) -> int:
@@ -86,7 +100,7 @@ class KnownModel:
 MODELS = (
     KnownModel(
         "4b",
-        *(32, 1536, 151936, 12, 2, 128, 32, 4, 768, None),
+        *(32, 1536, 151936, 12, 2, 128, 32, 4, 768, None, 32_768),
         repositories=(
             "Tiiny/SmallThinker-4BA0.6B-Instruct-GGUF",
             "PowerInfer/SmallThinker-4BA0.6B-Instruct-GGUF",
@@ -97,7 +111,7 @@ MODELS = (
     ),
     KnownModel(
         "21b",
-        *(52, 2560, 151936, 28, 4, 128, 64, 6, 768, 4096),
+        *(52, 2560, 151936, 28, 4, 128, 64, 6, 768, 4096, 16_384),
         repositories=(
             "Tiiny/SmallThinker-21BA3B-Instruct-GGUF",
             "PowerInfer/SmallThinker-21BA3B-Instruct-GGUF",

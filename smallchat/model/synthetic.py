@@ -140,6 +140,18 @@ def write(name: str, shape: Shape, path: Path, on_progress: Callable[[int, int],
         os.fsync(file.fileno())
 
 
+def routes(layers: int, experts: int, used: int, tokens: int, seed: int = 0) -> npt.NDArray[np.int64]:
+    """Experts of made-up tokens, int64 [tokens, layers, used], as such a model's routers choose them.
+
+    Drawn without any weights: for what an expert cache would find, before there is a model.
+    """
+    random = Generator(SFC64([RECIPE, seed]))
+    logits = random.standard_normal((tokens, layers, experts), np.float32)
+    for layer in range(layers):
+        logits[:, layer] += _preferences(random, experts)
+    return np.argpartition(-logits, used - 1, axis=2)[:, :, :used].astype(np.int64)
+
+
 def _metadata(writer: Any, name: str, shape: Shape) -> None:
     writer.add_name(f"{name} made up")
     writer.add_description("Made-up weights in the shapes of a SmallThinker: for speed, never for quality.")
@@ -246,15 +258,10 @@ class _Layer:
         return self._write(random, 1, cols, math.sqrt(ATTENTION_ADDS / cols))
 
     def router(self, random: Generator) -> Floats:
-        """float32 [E, d]: logits of deviation 1, and a mean of its own for each expert.
-
-        Means are spread as an exponential distribution: few experts stand out, and none is out of reach.
-        """
+        """float32 [E, d]: logits of deviation 1, and a mean of its own for each expert."""
         experts = self.shape.experts
         weights = random.standard_normal((experts, self.shape.hidden), np.float32) / np.float32(self.raw)
-        means = -np.log(1 - (np.arange(experts) + 0.5) / experts)
-        random.shuffle(means)
-        weights[:, :CONSTANT_DIMS] = PREFERENCE * (means - 1)[:, None] / (CONSTANT_DIMS * CONSTANT)
+        weights[:, :CONSTANT_DIMS] = _preferences(random, experts)[:, None] / (CONSTANT_DIMS * CONSTANT)
         return weights
 
     def gate(self, random: Generator) -> Bytes:
@@ -284,6 +291,16 @@ class _Layer:
         blocks = _q4_0(random, matrices * self.shape.hidden, cols, std)
         blocks.reshape(matrices, self.shape.hidden, -1, 18)[:, :CONSTANT_DIMS, :, :2] = 0
         return blocks
+
+
+def _preferences(random: Generator, experts: int) -> npt.NDArray[np.float64]:
+    """Mean logits of a layer's experts, [E].
+
+    They are spread as an exponential distribution: few experts stand out, and none is out of reach.
+    """
+    means = -np.log(1 - (np.arange(experts) + 0.5) / experts)
+    random.shuffle(means)
+    return PREFERENCE * (means - 1)
 
 
 def _noise(random: Generator, rows: int, size: int) -> Bytes:

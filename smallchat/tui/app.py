@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,10 +15,11 @@ from smallchat.chat.store import MEMORY, Store
 from smallchat.engine.client import EngineClient, LoadOptions, WorkerClient
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
-from smallchat.tui import faults
+from smallchat.tui import clipboard, faults, keys
 from smallchat.tui.screens.chat import ChatScreen
 from smallchat.tui.screens.fetch import QUIT, FetchScreen
 from smallchat.tui.screens.problem import storage_problem
+from smallchat.tui.text import count
 from smallchat.tui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ class SmallchatApp(faults.Guarded, App[None]):
         self._client = client
         self._store_path = store_path
         self._store: Store | None = None
+        self.set_keymap(keys.remapped(settings.keys))
         for theme in THEMES:
             self.register_theme(theme)
         # Textual's own themes lack the colours that the panel is drawn with.
@@ -68,6 +71,18 @@ class SmallchatApp(faults.Guarded, App[None]):
         await self._client.close()
         if self._store is not None:
             self._store.close()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy behind the screen, and say what was done: see `clipboard`."""
+        self._clipboard = text
+        self.run_worker(self._copy(text), group="clipboard", exclusive=True)
+
+    async def _copy(self, text: str) -> None:
+        way = await asyncio.to_thread(clipboard.with_tool, text)
+        if way is None and self._driver is not None:
+            self._driver.write(clipboard.for_terminal(text))
+            way = "through the terminal"
+        self.notify(f"Copied {count(len(text), 'character')} ({way})", markup=False)
 
     async def action_quit(self) -> None:
         """Quit. Asks nothing and loses nothing."""

@@ -1,10 +1,17 @@
-"""Every key of the chat, in one table: the bindings and the help screen are both made from it."""
+"""Every key of the chat, in one table: the bindings and the help screen are both made from it.
+
+Each can be another one: a line `name = "key"` in the table `[keys]` of the configuration file.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
+
+from smallchat.settings import UsageError
+from smallchat.tui import keynames
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,16 +26,46 @@ class Key:
     """Its word in the footer; empty: not shown there."""
     yields: bool = False
     """A widget that has the focus may want this key for itself."""
+    named: str = ""
+    """Its name in the configuration file; empty: that of its action."""
+
+    @property
+    def name(self) -> str:
+        """What the configuration file calls it; empty: it cannot be changed."""
+        return self.named or self.action
+
+    def keys_in(self, remapped: Mapping[str, str]) -> str:
+        """Its keys, separated by commas."""
+        return remapped.get(self.name, self.keys)
+
+    def label_in(self, remapped: Mapping[str, str]) -> str:
+        """Its keys as they are shown."""
+        if self.name not in remapped:
+            return self.label
+        return ", ".join(keynames.shown(key) for key in remapped[self.name].split(","))
 
 
 KEYS = (
-    Key("Enter", "send the message"),
-    Key("Ctrl+J", "new line (Shift+Enter too, where the terminal tells them apart)"),
+    Key("Enter", "send the message", "enter", named="send"),
+    Key(
+        "Ctrl+J",
+        "new line (Shift+Enter too, where the terminal tells them apart)",
+        "ctrl+j,shift+enter",
+        named="new_line",
+    ),
+    Key("Tab", "complete a command or a file's name (@); ↑ ↓ choose, Esc closes the list"),
+    Key("↑ ↓", "at the edge of the prompt: what you wrote before"),
     Key("Esc", "stop the answer; what was written stays", "escape", "stop", "Stop"),
     Key("Ctrl+R", "answer again; the first answer is kept", "ctrl+r", "again", "Again"),
-    Key("Alt+← →", "the other answers, and wordings of a question", "alt+left", "branch(-1)"),
-    Key("", "the next answer or wording", "alt+right", "branch(1)"),
-    Key("Ctrl+Y", "copy the last answer", "ctrl+y", "copy_answer", "Copy"),
+    Key(
+        "Alt+← →",
+        "the other answers, and wordings of a question",
+        "alt+left",
+        "branch(-1)",
+        named="branch_before",
+    ),
+    Key("", "the next answer or wording", "alt+right", "branch(1)", named="branch_after"),
+    Key("Ctrl+Y", "copy the last answer", "ctrl+y", "copy_answer", "Copy", named="copy"),
     Key("Ctrl+G", "write the message in your editor ($VISUAL or $EDITOR)", "ctrl+g", "edit"),
     Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
     Key("Ctrl+O", "saved conversations: open, delete", "ctrl+o", "conversations", "Open"),
@@ -45,22 +82,37 @@ KEYS = (
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
     Key("F6", "the panel beside the talk, narrow, on the whole screen", "f6", "panel_size"),
-    Key("Ctrl+P", "every command, and the colours"),
-    Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "app.quit", "Quit"),
+    Key("Ctrl+P", "every command, and the colours", "ctrl+p", "app.command_palette", named="palette"),
+    Key("Ctrl+Q", "quit; everything is saved", "ctrl+q", "app.quit", "Quit", named="quit"),
 )
 
 MESSAGE_KEYS = (
-    Key("↑ ↓, K J", "the message before, the next one; a page of it where it is long", "up,k", "turn(-1)"),
-    Key("", "next message", "down,j", "turn(1)"),
-    Key("G, Shift+G", "first message, last message", "g,home", "turn_at(0)"),
-    Key("", "last message", "G,end", "turn_at(-1)"),
-    Key("← →, H L", "the other answers, and wordings of a question", "left,h", "branch(-1)"),
-    Key("", "the next answer or wording", "right,l", "branch(1)"),
+    Key(
+        "↑ ↓, K J",
+        "the message before, the next one; a page of it where it is long",
+        "up,k",
+        "turn(-1)",
+        named="message_up",
+    ),
+    Key("", "next message", "down,j", "turn(1)", named="message_down"),
+    Key("G, Shift+G", "first message, last message", "g,home", "turn_at(0)", named="message_first"),
+    Key("", "last message", "G,end", "turn_at(-1)", named="message_last"),
+    Key("Y", "copy the message; what is selected, if something is", "y", "copy_message", "Copy"),
+    Key("C", "copy a code block of it; which one, where there are several", "c", "copy_code", "Code"),
+    Key("V", "read it alone, select in it by keyboard", "v", "view_message", "Select"),
+    Key(
+        "← →, H L",
+        "the other answers, and wordings of a question",
+        "left,h",
+        "branch(-1)",
+        named="message_branch_before",
+    ),
+    Key("", "the next answer or wording", "right,l", "branch(1)", named="message_branch_after"),
     Key("E", "say it in other words: a branch, what was said stays", "e", "edit_turn", "Edit"),
     Key("R", "another answer beside it", "r", "again_turn", "Again"),
     Key("Shift+R", "the same answer again, with its seed and settings", "R", "replay_turn"),
-    Key("C", "go on with an answer that was stopped", "c", "go_on", "Continue"),
-    Key("Esc, I", "back to writing", "i", "messages", "Write"),
+    Key("O", "go on with an answer that was stopped", "o", "go_on", "Go on"),
+    Key("Esc, I", "back to writing", "i", "messages", "Write", named="write"),
 )
 """While the messages have the focus: what is done to the one that is marked."""
 
@@ -75,6 +127,50 @@ def message_bindings() -> list[BindingType]:
     return [_binding(key, f"screen.{key.action}") for key in MESSAGE_KEYS]
 
 
+def prompt_keys(name: str, remapped: Mapping[str, str]) -> list[str]:
+    """Keys that are no bindings: the prompt itself looks for them."""
+    return next(key.keys_in(remapped) for key in KEYS if key.name == name).split(",")
+
+
+def remapped(chosen: Mapping[str, str]) -> dict[str, str]:
+    """The keys of `chosen` by name, as Textual calls them: a keymap for the app.
+
+    Raises `UsageError` for a name that is none, for a key that is none, for one that would be missed when a
+    message is written, and for one that would do two things.
+    """
+    known = {key.name: key for key in (*KEYS, *MESSAGE_KEYS) if key.name and key.keys}
+    found: dict[str, str] = {}
+    for name, text in chosen.items():
+        if name not in known:
+            raise UsageError(
+                f"[keys] names {name!r}, which is no key of smallchat", f"Known: {', '.join(known)}"
+            )
+        try:
+            keys = [keynames.parse(part) for part in text.split(",")]
+        except ValueError as error:
+            raise UsageError(f"[keys] sets {name} to {text!r}: {error}", 'Write it like "ctrl+r"') from None
+        lost = [key for key in keys if keynames.types_something(key)]
+        if lost and known[name] in KEYS:
+            what = f"[keys] sets {name} to {text!r}, which is needed to write messages"
+            raise UsageError(what, "Take one with ctrl or alt, or f1 to f24")
+        found[name] = ",".join(dict.fromkeys(keys))
+    for scope in (KEYS, (*KEYS, *MESSAGE_KEYS)):
+        _refuse_conflicts([key for key in scope if key.name and key.keys], found)
+    return found
+
+
+def _refuse_conflicts(scope: Sequence[Key], found: Mapping[str, str]) -> None:
+    for one in scope:
+        for other in scope:
+            if one is other or one.name not in found:
+                continue
+            both = set(one.keys_in(found).split(",")) & set(other.keys_in(found).split(","))
+            if both - (set(one.keys.split(",")) & set(other.keys.split(","))):
+                key = keynames.shown(min(both))
+                what = f"[keys] sets {one.name} to {key}, which is {other.name} already"
+                raise UsageError(what, f"Take another key, or give {other.name} one")
+
+
 def _binding(key: Key, action: str, priority: bool = False) -> Binding:
     return Binding(
         key.keys,
@@ -82,5 +178,5 @@ def _binding(key: Key, action: str, priority: bool = False) -> Binding:
         key.footer or key.meaning,
         show=bool(key.footer),
         priority=priority,
-        id=action,
+        id=key.name,
     )

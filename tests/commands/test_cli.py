@@ -50,7 +50,7 @@ def test_help_names_every_command_and_the_exit_codes_and_is_instant() -> None:
         times.append(time.perf_counter() - began)
     assert done.returncode == ExitCode.OK
     words = done.stdout.split()
-    assert {"ask", "info", "paths", "--model", "--mem", "--context", "--threads", "--kernels"} <= set(words)
+    assert {"ask", "info", "plan", "paths", "--model", "--mem", "--context", "--threads"} <= set(words)
     text = " ".join(words)
     assert all(f"{int(code)} " in text for code in ExitCode)
     # 0.2 s on an idle machine; the tests share theirs.

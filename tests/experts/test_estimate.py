@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smallchat.experts.estimate import Pace, hidden_share
+from smallchat.experts.estimate import Pace, hidden_share, ladder
 
 
-def pace(hidden: float = 0.6, disk_speed: float = 2e9) -> Pace:
-    """100 experts of 1 MB a token, 25 ms of computing."""
-    return Pace(0.025, 100, 1e6, disk_speed, hidden)
+def pace(hidden: float = 0.6, read: float = 0.05) -> Pace:
+    """25 ms of computing; seconds of reading where nothing is in memory."""
+    return Pace(0.025, read, hidden)
 
 
 def test_with_all_in_memory_only_computing_counts() -> None:
@@ -26,7 +26,7 @@ def test_a_part_of_the_reading_is_waited_for() -> None:
 
 
 def test_reading_hides_behind_no_more_than_all_computing() -> None:
-    slow = pace(hidden=1.0, disk_speed=1e9)
+    slow = pace(hidden=1.0, read=0.1)
     assert slow.reading(0.0) == pytest.approx(0.1)
     assert slow.tokens_per_second(0.0) == pytest.approx(10)  # the disk's own pace
     assert slow.disk_bound(0.0)
@@ -37,10 +37,10 @@ def test_nothing_hidden_is_one_after_the_other() -> None:
     assert pace(hidden=0.0).tokens_per_second(0.5) == pytest.approx(1 / 0.050)
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(1e6, 1e11))
-def test_more_hits_are_never_slower(first: float, second: float, hidden: float, disk: float) -> None:
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(1e-4, 1e4))
+def test_more_hits_are_never_slower(first: float, second: float, hidden: float, read: float) -> None:
     low, high = sorted((first, second))
-    assert pace(hidden, disk).tokens_per_second(low) <= pace(hidden, disk).tokens_per_second(high)
+    assert pace(hidden, read).tokens_per_second(low) <= pace(hidden, read).tokens_per_second(high)
 
 
 def test_the_hidden_share_of_a_run() -> None:
@@ -53,5 +53,10 @@ def test_the_hidden_share_of_a_run() -> None:
 
 def test_a_run_is_predicted_by_what_it_calibrated() -> None:
     read, waited, compute, hits = 0.030, 0.012, 0.028, 0.4
-    measured = Pace(compute, 100, 1e6, 60 * 1e6 / read, hidden_share(read, waited))
+    measured = Pace(compute, read / (1 - hits), hidden_share(read, waited))
     assert measured.tokens_per_second(hits) == pytest.approx(1 / (compute + waited))
+
+
+def test_a_ladder_of_round_sizes() -> None:
+    steps = ladder(700 << 20, 2600 << 20)
+    assert steps == [700 << 20, 1 << 30, 3 << 29, 2 << 30, 2600 << 20]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from smallchat import paths
@@ -210,20 +209,13 @@ def test_expectations_follow_memory_and_disk() -> None:
 
     roomy = with_memory(16 << 30)
     assert roomy.fits == "memory"
-    assert roomy.tokens_per_second == pytest.approx(10e9 / (facts.dense + facts.used))
+    seconds = (facts.dense + facts.used) / 10e9 + 32 * machine.STEP_SECONDS
+    assert roomy.tokens_per_second == pytest.approx(1 / seconds)
     tight, tighter = with_memory(2 << 30), with_memory(3 << 29)
     assert (tight.fits, tighter.fits) == ("disk", "disk")
     assert roomy.tokens_per_second > tight.tokens_per_second > tighter.tokens_per_second > 1
     assert with_memory(2 << 30, disk=None).tokens_per_second is None
     assert with_memory(1 << 30).fits == "no"
-
-
-def test_the_disk_is_measured_on_a_real_file(tmp_path: Path) -> None:
-    path = tmp_path / "large"
-    path.write_bytes(np.random.default_rng(0).bytes(8 << 20))
-    rate = machine.disk_speed(path)
-    assert rate is None or rate > 1e6  # None: a file system without direct reads
-    assert machine.disk_speed(tmp_path / "none") is None
 
 
 def test_the_list_is_json_with_what_a_program_needs(capsys: pytest.CaptureFixture[str]) -> None:

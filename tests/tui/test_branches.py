@@ -132,7 +132,7 @@ async def test_a_stopped_answer_goes_on_in_place() -> None:
         await run.shows("Once upon")
         await run.pilot.press("escape")
         await run.shows("stopped, /continue goes on")
-        await run.pilot.press("escape", "c")
+        await run.pilot.press("escape", "o")
         await run.until(lambda: len(run.engine.chats) == 2)
         assert run.engine.chats[1].resume
         assert run.engine.chats[1].messages == [Message("user", "Story?"), Message("assistant", "Once upon")]
@@ -142,7 +142,7 @@ async def test_a_stopped_answer_goes_on_in_place() -> None:
         await run.shows("4 tokens", "seed 7")
         await run.shows_no_more("stopped")
         assert run.stored()[-1] == ("assistant", "Once upon a time.", "complete")
-        await run.pilot.press("escape", "c")
+        await run.pilot.press("escape", "o")
         await run.shows("The last answer was not stopped")
 
 

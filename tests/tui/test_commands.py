@@ -167,6 +167,8 @@ async def test_code_and_answers_are_copied_and_saved(tmp_path: Path) -> None:
         await run.answer("Code?", "Here:\n\n```python\nprint(1)\n```\n\nand\n\n~~~\nlast\n~~~\n")
         await run.type("/copy code")
         await run.pilot.press("enter")
+        await run.shows("Which code block?", "print(1)", "last")
+        await run.pilot.press("enter")
         await run.until(lambda: run.app.clipboard == "last\n")
         await run.type("/copy all")
         await run.pilot.press("enter")

@@ -26,10 +26,11 @@ from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
+from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
+from smallchat.tui.screens.branching import Branching
 from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
-from smallchat.tui.screens.messages import Messages
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
@@ -43,7 +44,7 @@ COUNT_AFTER = 0.3
 """Seconds without a key press after which the draft's tokens are counted."""
 
 
-class ChatScreen(Guarded, Messages, ChatCommands):
+class ChatScreen(Guarded, Branching, ChatCommands):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
@@ -59,7 +60,11 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
         self.transcript = Transcript(self.wake)
-        self.prompt = Prompt(lambda text, at: complete(text, at, self.names()))
+        self.prompt = Prompt(
+            lambda text, at: complete(text, at, self.names()),
+            History(self._said),
+            keys.remapped(settings.keys),
+        )
         self._topline = TopLine()
         self.panel = Panel()
         self.clock: Clock | None = None
@@ -229,6 +234,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
 
     def send(self, text: str) -> None:
         """Say it, or do it; the prompt then only holds what was typed behind it."""
+        self.prompt.said.add(text)
         call = commands.called(text) or ((commands.named("notes"), text) if self.asks_notes else None)
         if call is None or call[0].asks:
             self._told_failure = None  # without a model, the dialog comes again
@@ -335,6 +341,13 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self.transcript.anchor()
         self.refresh_bindings()
         self.wake()
+
+    def _said(self) -> list[str]:
+        try:
+            return self._store.said()
+        except StorageError as error:
+            self._tell_storage(error)
+            return []
 
     def _conversations(self, limit: int = -1) -> list[Conversation]:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from smallchat.settings import Sampling, UsageError
 from smallchat.tui.completing import Candidate, Names
 from smallchat.tui.lookups import Lookups
 from smallchat.tui.screens.note_commands import NoteCommands
-from smallchat.tui.text import count, one_line
+from smallchat.tui.text import one_line
 
 Finder = Callable[[], Awaitable[Sequence[Candidate]]]
 NONE = "none"
@@ -28,8 +27,7 @@ SETTINGS = {
     "repeat_penalty": "over 1: avoid what was just said",
     "seed": "the same seed, the same answer",
 }
-COPIES = (Candidate("code", "the last answer's last code block"), Candidate("all", "the conversation"))
-_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})[^\n]*\n(.*?)^ {0,3}\1", re.MULTILINE | re.DOTALL)
+COPIES = (Candidate("code", "a code block of the last answer"), Candidate("all", "the conversation"))
 
 
 class ChatCommands(NoteCommands):
@@ -109,22 +107,16 @@ class ChatCommands(NoteCommands):
 
     async def command_copy(self, what: str) -> None:
         """Put something into the clipboard."""
-        if what == "all":
-            turns = [turn for turn in self.dialogue.session.turns if turn.content]
-            text = "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns)
-        elif what == "code":
-            blocks = [block[1] for block in _FENCE.findall(self._answer())]
-            if not blocks:
-                raise UsageError("The last answer has no code block", "/copy copies all of it")
-            text = blocks[-1]
-        elif not what:
-            text = self._answer()
-        else:
+        if what == "code":
+            self.action_copy_code()
+            return
+        if what not in ("", "all"):
             raise UsageError(f"/copy does not know {what!r}", "Known: code, all; alone: the last answer")
+        turns = [turn for turn in self.dialogue.session.turns if turn.content]
+        text = "\n\n".join(f"{turn.role}: {turn.content}" for turn in turns) if what else self._answer()
         if not text:
             raise UsageError("There is nothing to copy yet", "Ask something")
         self.app.copy_to_clipboard(text)
-        self.tell(f"Copied {count(len(text), 'character')}")
 
     async def command_save(self, name: str) -> None:
         """Write the selection or the last answer into a new file."""
@@ -193,6 +185,10 @@ class ChatCommands(NoteCommands):
         return [*found, Candidate(DEFAULT, "all as in the settings again")]
 
     # Parts
+
+    def action_copy_code(self) -> None:
+        """A code block of the last answer."""
+        raise NotImplementedError
 
     def action_new(self) -> None:
         """A conversation without messages."""

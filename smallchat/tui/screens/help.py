@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from smallchat import paths
 from smallchat.tui.commands import COMMANDS
-from smallchat.tui.keys import KEYS, MESSAGE_KEYS
+from smallchat.tui.keys import KEYS, MESSAGE_KEYS, Key
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
@@ -34,19 +34,28 @@ class HelpScreen(ModalScreen[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,q", "dismiss", "Close")]
 
+    def __init__(self, remapped: Mapping[str, str]) -> None:
+        """`remapped`: keys that are not the usual ones, see `keys.remapped`."""
+        super().__init__()
+        self._remapped = remapped
+
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as dialog:
             dialog.border_title = "Help"
             dialog.border_subtitle = "Esc closes"
-            yield from _table([(key.label, key.meaning) for key in KEYS if key.label])
+            yield from _table(self._rows(KEYS))
             yield Static(Content("Among the messages"), classes="heading")
-            yield from _table([(key.label, key.meaning) for key in MESSAGE_KEYS if key.label])
+            yield from _table(self._rows(MESSAGE_KEYS))
             yield Static(Content("Commands"), classes="heading")
             yield from _table([(command.usage, command.meaning) for command in COMMANDS], "wide")
             yield Static(Content("A bigger model"), classes="heading")
             yield Static(_models())
             yield Static(Content("The panel"), classes="heading")
             yield from _table(_PANEL)
+
+    def _rows(self, table: Sequence[Key]) -> list[tuple[str, str]]:
+        rows = [(key.label_in(self._remapped), key.meaning) for key in table]
+        return [row for row in rows if row[0]]
 
 
 def _table(rows: Sequence[tuple[str, str]], width: str = "") -> ComposeResult:

@@ -27,7 +27,6 @@ class NoteTaking(Reading):
     """A screen with a dialogue and, where a folder is set, a notebook."""
 
     prompt: Prompt
-    _settings: Settings
     _load: LoadOptions
     notebook: Notebook | None = None
     """None: no folder is set, or it is not open yet."""

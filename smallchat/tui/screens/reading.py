@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from textual.screen import Screen
 
+from smallchat.settings import Settings
+from smallchat.tui import keys
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.screens.help import HelpScreen
-from smallchat.tui.text import count, plain
+from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.prompt import Prompt
 from smallchat.tui.widgets.transcript.transcript import Transcript
@@ -22,6 +24,7 @@ class Reading(Screen[None]):
     dialogue: Dialogue
     transcript: Transcript
     panel: Panel
+    _settings: Settings
     prompt: Prompt
     _panel_size = 0
 
@@ -34,13 +37,12 @@ class Reading(Screen[None]):
         answers = [turn.content for turn in self.dialogue.session.turns if turn.role == "assistant"]
         if answers and answers[-1]:
             self.app.copy_to_clipboard(answers[-1])
-            self.tell(f"Copied {count(len(answers[-1]), 'character')}")
         else:
             self.tell("There is no answer to copy yet")
 
     def action_help(self) -> None:
         """All keys."""
-        self.app.push_screen(HelpScreen())
+        self.app.push_screen(HelpScreen(keys.remapped(self._settings.keys)))
 
     def action_panel(self) -> None:
         """Show the panel where it is hidden, hide it where it is shown."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from textual import events
@@ -10,11 +10,11 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.widgets import TextArea
 
+from smallchat.tui import keys
 from smallchat.tui.completing import Completion
+from smallchat.tui.history import History
 from smallchat.tui.text import pasted
 from smallchat.tui.widgets.prompt.completions import Completions
-
-SEND, NEW_LINE = "enter", ("ctrl+j", "shift+enter")
 
 PASTE_LIMIT = 200_000
 """Characters; more than any model here reads, and wrapping them would hold the screen up."""
@@ -36,8 +36,13 @@ class Prompt(TextArea):
             super().__init__()
             self.text = text
 
-    def __init__(self, complete: Callable[[str, int], Completion | None] = lambda _text, _at: None) -> None:
-        """`complete` says what could be meant at that place of the text."""
+    def __init__(
+        self,
+        complete: Callable[[str, int], Completion | None],
+        history: History,
+        remapped: Mapping[str, str],
+    ) -> None:
+        """`complete` says what could be meant at that place of the text; `remapped`: see `keys`."""
         super().__init__(
             id="prompt",
             show_line_numbers=False,
@@ -50,6 +55,9 @@ class Prompt(TextArea):
         self.completions = Completions()
         """The list, which whoever composes the prompt puts before it."""
         self._complete = complete
+        self.said = history
+        self._send = keys.prompt_keys("send", remapped)
+        self._new_line = keys.prompt_keys("new_line", remapped)
         self._declined = ""
         """Text for which the list was closed."""
 
@@ -62,16 +70,38 @@ class Prompt(TextArea):
         event.prevent_default()
 
     def _key_for_text(self, key: str) -> bool:
-        if key in NEW_LINE:
+        if key in self._new_line:
             self.insert("\n")
             self.scroll_cursor_visible()
-        elif key == SEND and self.text.strip():
-            self.post_message(self.Submitted(self.text))
-        return key in (SEND, *NEW_LINE)
+        elif key in self._send:
+            if self.text.strip():
+                self.post_message(self.Submitted(self.text))
+        elif key == "enter":
+            return True  # remapped: it does nothing, rather than what nobody expects
+        else:
+            return key in ("up", "down") and self._recall(key)
+        return True
+
+    def _recall(self, key: str) -> bool:
+        """At the prompt's edge: what was written before; False: the key only moves the cursor."""
+        if not self.selection.is_empty:
+            return False
+        if key == "up" and self.navigator.is_first_wrapped_line(self.cursor_location):
+            text = self.said.older(self.text)
+        elif key == "down" and self.navigator.is_last_wrapped_line(self.cursor_location):
+            text = self.said.newer(self.text)
+        else:
+            return False
+        if text is not None:
+            self.text = self._declined = text  # a command that is recalled opens no list: Up goes on
+            # Where the same key goes on at once, also in a text of many lines.
+            self.move_cursor((0, len(self.document.get_line(0))) if key == "up" else self.document.end)
+        return text is not None
 
     def _key_for_list(self, key: str) -> bool:
         """What a key does to the list of completions; False: the list has no use for it."""
-        if key in ("tab", SEND):
+        sends = key in self._send
+        if key == "tab" or sends:
             self.offer()  # keys may come faster than the list is drawn
         offered = self.completions.shown
         if offered is None:
@@ -81,9 +111,9 @@ class Prompt(TextArea):
         elif key == "escape":
             self._declined = self.text
             self.completions.offer(None)
-        elif key == "tab" or (key == SEND and (self.completions.moved or offered.eager)):
+        elif key == "tab" or (sends and (self.completions.moved or offered.eager)):
             whole = self.take()
-            if key == SEND and whole:
+            if sends and whole:
                 self.post_message(self.Submitted(self.text))
         else:
             return False

@@ -1,0 +1,160 @@
+"""Keys: their names, the user's own ones, and what they do to messages and to the prompt."""
+
+from __future__ import annotations
+
+import pytest
+
+from smallchat import paths
+from smallchat.chat.session import Session
+from smallchat.chat.store import Store
+from smallchat.settings import UsageError
+from smallchat.tui import keynames, keys
+from smallchat.tui.history import History
+from tests.tui.running import running
+
+CODE = "First:\n\n```python\nprint(1)\n```\n\n1. and\n\n   ```\n   inside\n   ```\n"
+
+
+def test_names_are_unique_and_those_of_the_table() -> None:
+    names = [key.name for key in (*keys.KEYS, *keys.MESSAGE_KEYS) if key.keys]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "shown"),
+    [
+        ("Ctrl+R", "ctrl+r", "Ctrl+R"),
+        ("esc", "escape", "Esc"),
+        ("F12", "f12", "F12"),
+        ("shift+g", "G", "G"),
+        ("?", "question_mark", "?"),
+        ("alt + enter", "alt+enter", "Alt+Enter"),
+        ("PgUp", "pageup", "PgUp"),
+        ("+", "plus", "+"),
+        ("up", "up", "↑"),
+        ("ctrl+/", "ctrl+slash", "Ctrl+/"),
+    ],
+)
+def test_keys_are_written_as_people_write_them(text: str, key: str, shown: str) -> None:
+    assert keynames.parse(text) == key
+    assert keynames.shown(key) == shown
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ({"stopp": "f12"}, "'stopp', which is no key of smallchat"),
+        ({"stop": "ctrl+banana"}, "there is no key 'banana'"),
+        ({"stop": "kontrol+x"}, "'kontrol' is none of ctrl"),
+        ({"stop": ""}, "names no key"),
+        ({"stop": "x"}, "needed to write messages"),
+        ({"stop": "up"}, "needed to write messages"),
+        ({"stop": "ctrl+m"}, "do not tell ctrl.m from Enter"),
+        ({"stop": "ctrl+r"}, "stop to Ctrl.R, which is again already"),
+        ({"copy_message": "v"}, "copy_message to v, which is view_message already"),
+        ({"new": "f12", "again": "f12"}, "F12, which is"),
+        ({"copy_code": "ctrl+q"}, "which is quit already"),
+    ],
+)
+def test_what_is_wrong_with_a_key_is_said(chosen: dict[str, str], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        keys.remapped(chosen)
+
+
+def test_keys_may_change_places() -> None:
+    assert keys.remapped({"again": "Ctrl+Y", "copy": "ctrl+r, f12"}) == {
+        "again": "ctrl+y",
+        "copy": "ctrl+r,f12",
+    }
+
+
+async def test_the_users_own_keys_work_and_are_shown() -> None:
+    own = {"again": "ctrl+y", "copy": "f12", "send": "alt+enter", "message_up": "p"}
+    async with running(keys=own) as run:
+        await run.type("Hello?")
+        await run.pilot.press("enter")
+        assert run.engine.chats == [] and run.prompt.text == "Hello?"
+        await run.pilot.press("alt+enter")
+        await run.until(lambda: run.engine.chats)
+        run.engine.answer("Hi.")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        await run.pilot.press("f12")
+        await run.until(lambda: run.app.clipboard == "Hi.")
+        await run.pilot.press("ctrl+y")
+        await run.until(lambda: len(run.engine.chats) == 2)
+        run.engine.answer("Ho.")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        await run.shows("f12 Copy", "^y Again")
+        await run.pilot.press("ctrl+up")
+        await run.until(lambda: run.transcript.focused_turn is run.turns[1])
+        await run.pilot.press("p")
+        await run.until(lambda: run.transcript.focused_turn is run.turns[0])
+        await run.pilot.press("f1")
+        await run.shows("Alt+Enter", "F12")
+        assert "Ctrl+R" not in run.screen
+
+
+async def test_a_message_and_its_code_are_copied() -> None:
+    async with running() as run:
+        await run.answer("Code?", CODE)
+        await run.shows("inside", "tok/s")
+        await run.pilot.press("ctrl+up")
+        await run.until(lambda: run.transcript.focused_turn is run.turns[1])
+        await run.pilot.press("y")
+        await run.until(lambda: run.app.clipboard == CODE)
+        await run.shows(f"Copied {len(CODE)} characters (through the terminal)")
+        await run.pilot.press("c")
+        await run.shows("Which code block?", "print(1)", "python · 1 line", "inside")
+        await run.pilot.press("k", "enter")
+        await run.until(lambda: run.app.clipboard == "print(1)\n")
+        await run.pilot.press("k", "c")
+        await run.shows("There is no code block in this message")
+        await run.pilot.press("y")
+        await run.until(lambda: run.app.clipboard == "Code?")
+
+
+async def test_a_part_of_a_message_is_selected_by_keyboard() -> None:
+    async with running() as run:
+        await run.answer("?", "one two three\nfour five six")
+        await run.shows("four five six", "tok/s")
+        await run.pilot.press("ctrl+up")
+        await run.until(lambda: run.transcript.focused_turn is run.turns[1])
+        await run.pilot.press("v")
+        await run.shows("V select", "four five six")
+        await run.pilot.press("w", "v", "w", "y")
+        await run.until(lambda: run.app.clipboard.strip() == "two")
+        await run.pilot.press("v")
+        await run.shows("V select")
+        await run.pilot.press("G", "v", "up", "escape", "y")
+        await run.until(lambda: run.app.clipboard == "one two three\nfour five six"[13:])
+
+
+def test_history_keeps_a_changed_text_as_the_draft() -> None:
+    history = History(lambda: ["b", "a"])
+    history.add("c")
+    assert history.newer("") is None
+    assert [history.older(""), history.older("c"), history.older("b")] == ["c", "b", "a"]
+    assert history.older("a") is None
+    assert history.newer("a") == "b"
+    assert history.older("b, changed") == "c"
+    assert history.newer("c") == "b, changed"
+
+
+async def test_up_and_down_bring_back_what_was_written() -> None:
+    store = Store(paths.conversations())
+    Session(store).ask("two\nlines")
+    Session(store).ask("from another day")
+    store.close()
+    async with running() as run:
+        await run.answer("today", "yes")
+        await run.type("/set seed 4")
+        await run.pilot.press("enter")
+        await run.until(lambda: run.prompt.text == "")
+        await run.type("a draft")
+        for expected in ("/set seed 4", "today", "from another day", "two\nlines", "two\nlines"):
+            await run.pilot.press("up")
+            await run.until(lambda expected=expected: run.prompt.text == expected)
+        for expected in ("two\nlines", "from another day", "today", "/set seed 4", "a draft", "a draft"):
+            await run.pilot.press("down")
+            await run.until(lambda expected=expected: run.prompt.text == expected)
