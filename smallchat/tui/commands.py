@@ -35,6 +35,7 @@ COMMANDS = (
     Command("new", "", "new conversation (Ctrl+N)"),
     Command("continue", "", "go on with an answer that was stopped"),
     Command("replay", "", "the last answer once more, with its own seed and settings"),
+    Command("find", "words", "search everything ever said (Ctrl+F)"),
     Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
     Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
     Command(
