@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from smallchat import __version__, settings
+from smallchat.commands import history as history_commands
 from smallchat.commands import notes as notes_commands
 from smallchat.errors import ExitCode, SmallchatError
 
@@ -57,6 +58,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 app.add_typer(notes_commands.app, name="notes")
+app.add_typer(history_commands.app, name="history")
 
 
 def _version(wanted: bool) -> None:

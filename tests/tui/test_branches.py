@@ -131,7 +131,7 @@ async def test_a_stopped_answer_goes_on_in_place() -> None:
         run.engine.say("Once ", "upon")
         await run.shows("Once upon")
         await run.pilot.press("escape")
-        await run.shows("stopped, /continue goes on")
+        await run.shows("/continue goes on")
         await run.pilot.press("escape", "o")
         await run.until(lambda: len(run.engine.chats) == 2)
         assert run.engine.chats[1].resume
@@ -192,7 +192,7 @@ async def test_a_replay_on_another_model_says_so() -> None:
         await run.shows("First.")
         await run.type("/replay")
         await run.pilot.press("enter")
-        await run.shows("SmallThinker 4B Q4_0 made it", "it will be another answer")
+        await run.shows("SmallThinker 4B Q4_0 made it")
 
 
 async def test_branches_wait_for_the_answer() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from smallchat.chat.records import Conversation
 from smallchat.chat.search import Found, Search
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.errors import SmallchatError, StorageError
-from smallchat.settings import Settings
+from smallchat.files import write_new
+from smallchat.settings import Settings, UsageError
 from smallchat.tui.screens.branching import Branching
 from smallchat.tui.text import one_line
 from smallchat.tui.widgets.sidebar.sidebar import SHOWN, Sidebar
@@ -58,6 +60,21 @@ class Conversations(Branching):
         self._show_sidebar(True)
         if not self.sidebar.renaming:
             self.sidebar.field.focus()
+
+    async def command_export(self, name: str) -> None:
+        """The open conversation as a file: Markdown, or everything of it as JSON."""
+        from smallchat.chat import transfer
+
+        session = self.dialogue.session
+        found = [one for one in self.conversations() if one.id == session.id]
+        if not name or not found:
+            what = "/export needs the name of a file" if found else "There is nothing to export yet"
+            raise UsageError(what, "/export talk.md for reading, /export talk.json for everything")
+        path = Path(name).expanduser()
+        await asyncio.to_thread(
+            write_new, path, transfer.exported(self._store, found, transfer.kind_of(path))
+        )
+        self.tell(f"Saved as {one_line(str(path.absolute()))}")
 
     async def command_find(self, words: str) -> None:
         """Search everything ever said."""
@@ -146,8 +163,8 @@ class Conversations(Branching):
                 return
             session.switch(turn)
             self.recount()
-        self.transcript.focus()
         self.transcript.focus_turn(turn)
+        self.transcript.focus()
 
     # Searching
 

@@ -219,10 +219,12 @@ class Sidebar(Vertical):
         self._highlight(before, place)
 
     def _highlight(self, before: Conversation | Found | None, place: int | None) -> None:
-        """The same conversation as before, or what stands in its place now, or the open one."""
+        """The open conversation; while keys act here, the one of before, or what stands in its place now."""
         usable = [index for index, row in enumerate(self._rows) if row is not None]
         if not usable:
             return
+        if not self.has_focus_within:
+            before = None
         wanted = before.id if isinstance(before, Conversation) else self._current
         same = [
             index

@@ -49,6 +49,7 @@ class Marking(VerticalScroll, inherit_bindings=False):
     def focus_turn(self, turn: Turn, step: int = 1) -> None:
         """Mark this turn of the session, and bring it into view: for a negative step, a long one's end."""
         self._marked, self._reveal = turn, 1 if step > 0 else -1
+        self.can_focus = True
         self.release_anchor()
         self._wake()
 
