@@ -126,6 +126,9 @@ def ask(
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
     endpoint: Endpoint = None,
     as_json: Json = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", "-c", help="In the latest conversation, and kept there.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
 ) -> None:
     """One answer to standard output; reads standard input."""
@@ -141,7 +144,7 @@ def ask(
         "seed": seed,
     }
     sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
-    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
+    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw, go_on)
 
 
 @app.command()

@@ -309,8 +309,7 @@ class Dialogue:
     def _messages(self) -> list[Message]:
         """The conversation as the model is given it: without answers that stayed empty."""
         turns = [turn for turn in self.session.turns if turn.content and turn is not self.answer]
-        said = [Message(turn.role, "\n\n".join(filter(None, (turn.given, turn.content)))) for turn in turns]
-        return self._system() + said
+        return [*self._system(), *(Message(turn.role, turn.told) for turn in turns)]
 
     def _system(self) -> list[Message]:
         """What every prompt of this conversation begins with, always the same."""

@@ -53,6 +53,8 @@ class Conversations(Branching):
             return
         self._keeper.save_draft(self.prompt.text)
         self._show_sidebar(True)
+        session = self.dialogue.session
+        self.sidebar.show(self.conversations(SHOWN), session.id, self.dialogue.busy, anew=True)
         self.sidebar.entries.focus()
 
     def action_search_said(self) -> None:

@@ -119,11 +119,16 @@ class Sidebar(Vertical):
         place = self.entries.highlighted
         return self._rows[place] if place is not None and place < len(self._rows) else None
 
-    def show(self, conversations: Sequence[Conversation], current: int | None, running: bool) -> None:
-        """The saved conversations; `current` is open, and `running`: an answer is being made there."""
+    def show(
+        self, conversations: Sequence[Conversation], current: int | None, running: bool, anew: bool = False
+    ) -> None:
+        """The saved conversations; `current` is open, and `running`: an answer is being made there.
+
+        `anew`: mark the open one, whatever was marked before.
+        """
         self._conversations, self._current, self._running = conversations, current, running
         if self._found is None:
-            self._fill()
+            self._fill(anew)
 
     def show_found(self, found: Sequence[Found] | None) -> None:
         """What the search found; None: back to the conversations."""
@@ -195,8 +200,10 @@ class Sidebar(Vertical):
         elif row is not None:
             self.post_message(self.Chosen(row.conversation, row.message))
 
-    def _fill(self) -> None:
+    def _fill(self, anew: bool = False) -> None:
         before, place = self._row, self.entries.highlighted
+        if anew or not self.has_focus_within:
+            before = None
         width = max(8, self.entries.scrollable_content_region.width - 2)
         self._rows = []
         options: list[Option] = []
@@ -223,8 +230,6 @@ class Sidebar(Vertical):
         usable = [index for index, row in enumerate(self._rows) if row is not None]
         if not usable:
             return
-        if not self.has_focus_within:
-            before = None
         wanted = before.id if isinstance(before, Conversation) else self._current
         same = [
             index

@@ -111,7 +111,13 @@ class Marking(VerticalScroll, inherit_bindings=False):
     def _bring_into_view(self, view: TurnView, step: int) -> None:
         region, height = view.virtual_region, self.size.height
         begin, end = region.y, region.bottom - height
+        target = self.scroll_y
         if region.height > height:
-            self.scroll_to(y=begin if step > 0 else end, animate=False, immediate=True)
+            target = begin if step > 0 else end
         elif not end <= self.scroll_y <= begin:
-            self.scroll_to(y=begin if self.scroll_y > begin else end, animate=False, immediate=True)
+            target = begin if self.scroll_y > begin else end
+        if not region.height or target > self.max_scroll_y:  # it was mounted just now, and has no place yet
+            self._reveal = step
+            self._wake()
+        elif target != self.scroll_y:
+            self.scroll_to(y=target, animate=False, immediate=True)
