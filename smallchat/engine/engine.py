@@ -10,6 +10,7 @@ import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,23 +23,34 @@ from smallchat.engine.checkpoints.fingerprint import fingerprint
 from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
 from smallchat.engine.events import FinishReason, PromptProgress, Token
-from smallchat.engine.fitting import fitting_context, refuse_larger_than_memory, suitable_threads
-from smallchat.engine.loading import OpenModel, make_decoder, open_model
+from smallchat.engine.fitting import (
+    fitting_chunk,
+    fitting_context,
+    kv_bytes,
+    refuse_larger_than_memory,
+    suitable_threads,
+    touched_kv_bytes,
+)
+from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, open_model
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
-from smallchat.engine.ranks.memory import Sizes
+from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
 from smallchat.engine.watching import CancelledError, PromptWatcher, report_layers
 from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget
-from smallchat.experts.store import ExpertStore
+from smallchat.experts.cache import CachedExperts
+from smallchat.experts.direct import DirectFile
+from smallchat.experts.prefetch import Prefetcher
+from smallchat.experts.slab import Slab, SlabSizes
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import read_card
-from smallchat.model.decoder import Watcher
+from smallchat.model.decoder import Decoder, Watcher
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
+from smallchat.model.weights import ExpertMatrices
 from smallchat.settings import (
     DEFAULT_CONTEXT,
     DEFAULT_KV,
@@ -49,9 +61,13 @@ from smallchat.settings import (
     UsageError,
     parse_size,
 )
+from smallchat.sharing import GROWS
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
+
+KV_BLOCK = 64
+"""Tokens that the KV cache is given room for at a time."""
 
 DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
@@ -104,6 +120,7 @@ class Engine:
         self._unsaved = False  # something was read that may be no checkpoint yet
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
+        self._kv_blocks = 0  # that room was made for
         self._blas = threadpoolctl.ThreadpoolController()
         self._start(model)
         try:  # while the other ranks load
@@ -115,27 +132,56 @@ class Engine:
 
     def _start(self, model: OpenModel) -> None:
         """The decoder of this process, and the other ranks; the KV cache is empty then."""
-        config, slots = self.config, self.plan.slots
+        config = self.config
+        slab = None if self.plan.mapped else self._slab(model)
         self._ranks: Ranks | None = None
-        size = 0 if slots is None else slots * model.layout.largest_expert
         if self.threads > 1:
             widths = (config.query_width, config.hidden, config.vocabulary)
             kv = sum(cache_bytes(config, self.threads, self.context, self.kv))
-            sizes = Sizes(self.threads, self.chunk, *widths, size, kv)
+            sizes = Sizes(self.threads, self.chunk, *widths, kv)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
-            self._ranks = Ranks(RankPlan(path, kernels, self.context, self.kv, self._head, slots, sizes))
-        store = memory = None
-        if slots is not None:
-            store = ExpertStore(model.gguf.path)
-            memory = self._ranks.memory.slots if self._ranks else np.empty(size, np.uint8)
-            memory = memory.reshape(slots, -1)
+            plan = RankPlan(path, kernels, self.context, self.kv, self._head, sizes)
+            if slab is not None and model.image is not None:
+                handles = Handles(model.image.handle, slab.memory.handle)
+                plan = replace(plan, slab=slab.sizes, handles=handles)
+            self._ranks = Ranks(plan)
+        self.experts: OwnExperts = model.mapped() if slab is None else self._cached(model, slab)
         team = self._ranks.team if self._ranks else None
-        self.decoder, self.experts = make_decoder(model, self.kernels, memory, store, team)
+        self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
         shared = self._ranks.memory.kv if self._ranks else None
         self._caches = make_caches(config, self.threads, self.context, self.kv, shared)
         self._cache = self._caches[0]
         self._checkpoints: Checkpoints | None = None
+
+    def _slab(self, model: OpenModel) -> Slab:
+        """Memory for experts: room for all of them, of which only what is used is taken."""
+        plan = self.plan
+        sizes = SlabSizes(plan.experts, plan.experts if GROWS else plan.slots(0), model.layout.largest_parts)
+        try:
+            return Slab(sizes)
+        except OSError as error:
+            what = f"There is no room for experts in shared memory: {error.strerror}"
+            raise EngineError(what, "Give a smaller --mem") from None
+
+    def _cached(self, model: OpenModel, slab: Slab) -> CachedExperts[ExpertMatrices]:
+        path = model.gguf.path
+        try:
+            file = DirectFile(path)
+        except OSError as error:
+            raise EngineError(f"{path} cannot be read: {error.strerror}", "Load the model again") from None
+        if file.size != model.gguf.size:
+            file.close()
+            raise EngineError(f"{path} was changed while it was in use", "Load the model again")
+        experts = CachedExperts(
+            Prefetcher(file, path, slab),
+            *(slab, model.layout, model.wrap, self.tally.heat),
+            limit=self.plan.slots(0),
+            ranks=self.threads,
+        )
+        if self._ranks is not None:
+            self._ranks.watch = experts.check
+        return experts
 
     @classmethod
     def load(
@@ -148,16 +194,18 @@ class Engine:
         chunk: int = DEFAULT_CHUNK,
         kv: KVType = DEFAULT_KV,
         sparse_head: SparseHead | None = None,
+        beside: int = 0,
         checkpoints: int = 0,
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
-        `mem` is a budget for everything, in bytes or as "1G" (None: no limit); `kernels` "auto", "numpy" or
-        "ggml"; `threads` the processes that compute (None: what suits model and machine); `context` the
-        tokens that must fit (the default means: at most that many); `chunk` the prompt tokens of one forward
-        pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head` lets the file's LM head
-        predictor, where it has one, leave out rows of the head; `checkpoints` are the bytes of disk, in the
-        cache folder, where `save_some` keeps what was read (0: none, and none is looked for).
+        `mem` is a budget for everything, in bytes or as "1G" (None: no limit), of which the caller's other
+        processes take `beside` bytes; `kernels` "auto", "numpy" or "ggml"; `threads` the processes that
+        compute (None: what suits model and machine); `context` the tokens that must fit (the default means:
+        at most that many); `chunk` the prompt tokens of one forward pass; `kv` the type of the KV cache,
+        "f32", "f16" or "q8"; `sparse_head` lets the file's LM head predictor, where it has one, leave out
+        rows of the head; `checkpoints` are the bytes of disk, in the cache folder, where `save_some` keeps
+        what was read (0: none, and none is looked for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
@@ -171,14 +219,22 @@ class Engine:
         model = open_model(path)
         try:
             config = model.config
-            context = fitting_context(context, config, model.gguf.path)
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
-            size = KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv)
+            context = fitting_context(context, config, model.gguf.path, limit, kv)
+            size = kv_bytes(config, context, kv)
             refuse_larger_than_memory(size, context)
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
-            plan = budget.plan(limit, model.weights.dense_bytes, size, model.layout, threads)
+            plan = budget.plan(
+                *(limit, model.weights.dense_bytes, size, model.layout),
+                least=budget.least_slots(config.experts, config.experts_used),
+                ranks=threads,
+                beside=beside,
+            )
             chosen, note = choose(kernels)
+            if not plan.mapped:
+                model = hold_dense(model)
+                chunk = fitting_chunk(chunk, plan.slots(size), config)
             engine = cls(
                 *(model, chosen, plan),
                 limit=limit,
@@ -190,7 +246,7 @@ class Engine:
                 checkpoints=checkpoints,
             )
         except BaseException:
-            model.gguf.close()
+            model.close()
             raise
         if note:
             engine.notes.append(note)
@@ -218,7 +274,8 @@ class Engine:
     @property
     def processes(self) -> list[int]:
         """Numbers of the processes that compute: this one, then the other ranks."""
-        return [os.getpid(), *(self._ranks.pids if self._ranks is not None else [])]
+        ranks = self._ranks.pids if self._ranks is not None else []
+        return [os.getpid(), *ranks, *getattr(self.experts, "pids", [])]
 
     def counters(self) -> Counters:
         """What was read and waited for since the model was loaded."""
@@ -316,6 +373,7 @@ class Engine:
         self.experts.close()
         del (
             self.decoder,
+            self.experts,
             self.weights,
             self._cache,
             self._caches,
@@ -441,23 +499,36 @@ class Engine:
         self, tokens: npt.NDArray[np.int64], every: bool = False, watcher: Watcher | None = None
     ) -> Floats:
         """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
-        ranks = self._ranks
+        ranks, experts = self._ranks, self.experts
+        if isinstance(experts, CachedExperts):
+            experts.watch = watcher.check if watcher is not None else lambda: None
+            self._make_room(experts, self._cache.length + len(tokens))
         # Each rank is one thread: more would only take the processor from the others.
         with self._blas.limit(limits=1, user_api="blas"):
-            if ranks is None:
-                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
             try:
+                if ranks is None:
+                    return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
                 ranks.command(tokens, self._cache.length, every, self.sparse_head is not None)
                 return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
             except BaseException:
                 self._recover(ranks)
                 raise
 
-    def _recover(self, ranks: Ranks) -> None:
+    def _make_room(self, experts: CachedExperts[ExpertMatrices], tokens: int) -> None:
+        """As the KV cache grows to so many tokens, experts make room for it."""
+        blocks = -(-tokens // KV_BLOCK)
+        if blocks > self._kv_blocks:  # what was written stays taken
+            self._kv_blocks = blocks
+            held = min(self.context, blocks * KV_BLOCK)
+            experts.resize(self.plan.slots(touched_kv_bytes(self.config, held, self.context, self.kv)))
+
+    def _recover(self, ranks: Ranks | None) -> None:
         """After a pass that was given up: all ranks wait again, started anew where one has ended."""
+        self.experts.forget()
+        if ranks is None:
+            return
         try:
             ranks.abandon()
-            self.experts.forget()
         except EngineError:
             ranks.close()
             self.experts.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -9,10 +10,16 @@ import psutil
 
 from smallchat.errors import BudgetError, ContextError
 from smallchat.model.config import ModelConfig
-from smallchat.settings import DEFAULT_CONTEXT
+from smallchat.model.kv_cache import KVCache
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
 
 SMALL_MODEL = 50_000_000
 """Below so many active parameters a token is computed sooner by one process than handed to two."""
+SHORTEST_CONTEXT = 512
+KV_SHARE = 1 / 8
+"""Of a memory budget goes to the KV cache at the most, where no context is asked for."""
+BUDGET_CHUNK = 512
+"""Tokens of a forward pass at the most within a budget: more would take memory from the experts."""
 MOST_RANKS = 8
 """More share the memory's speed without adding to it."""
 
@@ -27,15 +34,43 @@ def suitable_threads(active_parameters: int) -> int:
     return min(cores, MOST_RANKS)
 
 
-def fitting_context(context: int, config: ModelConfig, path: Path) -> int:
-    """Tokens of context: those asked for, or by default at most as many as the model was made for.
+def fitting_context(
+    context: int, config: ModelConfig, path: Path, budget: int | None = None, kv: KVType = DEFAULT_KV
+) -> int:
+    """Tokens of context: those asked for, or by default at most as many as the model was made for, and as
+    leave a `budget` of memory to the experts.
 
-    Raises `ContextError` where more are asked for than that.
+    Raises `ContextError` where more are asked for than the model was made for.
     """
     if context > config.context and context != DEFAULT_CONTEXT:
         what = f"A context of {context} tokens is larger than that of {path}"
         raise ContextError(what, f"Give --context {config.context} or less")
-    return min(context, config.context)
+    fitting = min(context, config.context)
+    if context == DEFAULT_CONTEXT and budget is not None:
+        while fitting > SHORTEST_CONTEXT and kv_bytes(config, fitting, kv) > budget * KV_SHARE:
+            fitting //= 2
+    return fitting
+
+
+def fitting_chunk(chunk: int, slots: int, config: ModelConfig) -> int:
+    """Tokens of a forward pass: all experts that they may use in a layer are in memory together."""
+    if slots >= config.experts:
+        return min(chunk, BUDGET_CHUNK)
+    return max(1, min(chunk, BUDGET_CHUNK, slots // config.experts_used))
+
+
+def kv_bytes(config: ModelConfig, context: int, kv: KVType) -> int:
+    """Bytes of the KV cache, of all ranks together, for so many tokens."""
+    return KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv)
+
+
+def touched_kv_bytes(config: ModelConfig, tokens: int, context: int, kv: KVType) -> int:
+    """Bytes of memory that the first `tokens` of a KV cache take: values lie token beside token, so that a
+    page is taken for many tokens at once."""
+    width = {"f32": 4, "f16": 2, "q8": mmap.PAGESIZE}[kv]
+    step = mmap.PAGESIZE // width
+    rounded = min(context, -(-tokens // step) * step)
+    return (kv_bytes(config, tokens, kv) + kv_bytes(config, rounded, kv)) // 2
 
 
 def refuse_larger_than_memory(kv: int, context: int) -> None:

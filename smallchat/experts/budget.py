@@ -6,45 +6,79 @@ from dataclasses import dataclass
 
 from smallchat.errors import BudgetError
 from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.slab import slot_bytes
 
-PROGRAM_BYTES = 240 << 20
-"""What smallchat's processes take beside the model. Measured on Linux, with the real vocabulary: 115 MB the
-decoder after a prompt of 256 tokens, 12 for the template's process, 60 for the screen; the rest is for long
-conversations."""
+PROGRAM_BYTES = 150 << 20
+"""What the decoder's first process takes beside the model, with the template's and the reader's."""
 
 RANK_BYTES = 72 << 20
-"""What each rank beside the first takes: 45 MB of its own after a prompt of 1024 tokens, and its part of what
-the ranks share."""
+"""What each rank beside the first takes: its own, and its part of what the ranks share."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Bytes by use. `slots` is None where all experts fit and the mapped file serves them."""
+    """Bytes by use."""
 
+    budget: int | None
+    """None: no limit."""
     weights: int
+    """What every token reads."""
     kv: int
-    slots: int | None
+    """A full KV cache."""
+    rest: int
+    """All processes."""
+    slot: int
+    """What an expert takes in the slab."""
+    experts: int
+    """How many there are."""
+    mapped: bool
+    """All fits: the mapped file serves the experts."""
+
+    def slots(self, kv: int) -> int:
+        """Experts that fit while the KV cache takes `kv` bytes."""
+        if self.budget is None:
+            return self.experts
+        room = self.budget - self.weights - self.rest - kv
+        return max(0, min(self.experts, room // self.slot))
 
 
-def plan(budget: int | None, weights: int, kv: int, layout: ExpertLayout, ranks: int = 1) -> MemoryPlan:
-    """Share out `budget` bytes: dense weights, a full KV cache, the program with its ranks, and the rest for
-    experts.
+LEAST_SWEEPS = 3
+"""A budget must hold so many times the experts that a token uses in a layer."""
+
+
+def least_slots(experts: int, used: int) -> int:
+    """Experts that a budget must have room for: of a layer's `experts` a token uses `used`."""
+    return min(experts, LEAST_SWEEPS * used)
+
+
+def plan(
+    budget: int | None,
+    weights: int,
+    kv: int,
+    layout: ExpertLayout,
+    *,
+    least: int,
+    ranks: int = 1,
+    beside: int = 0,
+) -> MemoryPlan:
+    """Share out `budget` bytes: dense weights, a full KV cache, the program with its ranks, what the caller
+    takes `beside`, and the rest for experts, of which at least `least` must fit.
 
     Raises `BudgetError` that names the smallest budget that works; nothing has been read by then.
     """
+    rest = PROGRAM_BYTES + (ranks - 1) * RANK_BYTES + beside
+    slot, experts = slot_bytes(layout.largest_parts), layout.layers * layout.experts
     if budget is None:
-        return MemoryPlan(weights, kv, None)
-    needed = weights + kv + PROGRAM_BYTES + (ranks - 1) * RANK_BYTES
-    smallest = needed + layout.layers * layout.largest_expert
+        return MemoryPlan(None, weights, kv, rest, slot, experts, mapped=True)
+    needed = weights + kv + rest
+    smallest = needed + least * slot
     if budget < smallest:
         raise BudgetError(
             f"A memory budget of {_mib(budget)} is too small for this model with this context",
             f"The smallest that works is --mem {_mib(smallest)[:-2]}; a smaller --context needs less",
         )
-    room = budget - needed
-    if room >= layout.total_bytes:
-        return MemoryPlan(weights, kv, None)
-    return MemoryPlan(weights, kv, room // layout.largest_expert)
+    mapped = budget - needed >= layout.total_bytes
+    return MemoryPlan(budget, weights, kv, rest, slot, experts, mapped)
 
 
 def _mib(size: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -28,9 +28,18 @@ class Range(NamedTuple):
 class ExpertLayout:
     """Ranges of the gate, up and down projections of every expert."""
 
-    def __init__(self, experts: int, parts: Sequence[tuple[tuple[int, int], ...]]) -> None:
-        """`parts` has for each layer (offset of expert 0, bytes of one expert) of gate, up and down."""
+    def __init__(
+        self,
+        experts: int,
+        parts: Sequence[tuple[tuple[int, int], ...]],
+        kinds: Sequence[Hashable] | None = None,
+    ) -> None:
+        """`parts` has for each layer (offset of expert 0, bytes of one expert) of gate, up and down.
+
+        Layers of equal `kinds` make the same of the same bytes; by default no two do.
+        """
         self.layers, self.experts = len(parts), experts
+        self.kinds: Sequence[Hashable] = range(len(parts)) if kinds is None else kinds
         self._parts = parts
 
     def ranges(self, layer: int, expert: int) -> tuple[Range, Range, Range]:
@@ -46,6 +55,12 @@ class ExpertLayout:
     def largest_expert(self) -> int:
         """Bytes of the largest expert of all layers: what a cache slot must hold."""
         return max(self.expert_bytes(layer) for layer in range(self.layers))
+
+    @property
+    def largest_parts(self) -> tuple[int, ...]:
+        """Bytes of the largest gate, up and down: what a slot has room for."""
+        sizes = [[size for _, size in parts] for parts in self._parts]
+        return tuple(max(column) for column in zip(*sizes, strict=True))
 
     @property
     def total_bytes(self) -> int:

@@ -41,12 +41,14 @@ class MappedExperts(Generic[T]):
         """See `smallchat.model.decoder.Experts`."""
         return self._layout.experts
 
-    def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
-        """All at once: the system pages them in as they are touched."""
-        return [list(experts)]
+    guesses = False
+    """See `smallchat.model.decoder.Experts`."""
 
-    def bring(self, layer: int, group: Sequence[int]) -> None:
-        """Nothing to do: there is only one group."""
+    def expect(self, layer: int, experts: Sequence[int]) -> None:
+        """Nothing to do: the system pages them in as they are touched."""
+
+    def guess(self, layer: int, experts: Sequence[int]) -> None:
+        """Nothing to do."""
 
     def forget(self) -> None:
         """Nothing to forget."""

@@ -96,10 +96,11 @@ def _outcome(
 def _slots(size: int, details: Details, ranks: int) -> int:
     """Experts that fit into a budget; 0: it is too small."""
     try:
-        slots = budget.plan(size, details.dense, details.kv, details.layout, ranks).slots
+        least = budget.least_slots(details.layout.experts, details.experts_used)
+        shared = budget.plan(size, details.dense, details.kv, details.layout, least=least, ranks=ranks)
     except BudgetError:
         return 0
-    return _all(details) if slots is None else min(slots, _all(details))
+    return shared.slots(0)
 
 
 def _first_with(slots: int, details: Details, ranks: int) -> int:

@@ -53,22 +53,23 @@ class Experts(Protocol):
 
     @property
     def room(self) -> int:
-        """So many experts of any layer can be in memory together."""
+        """So many experts of any layer can be in memory together: a pass may not need more."""
 
-    def expect(self, layer: int, experts: Sequence[int]) -> list[list[int]]:
-        """These will be used: exact, and known before attention is computed.
+    @property
+    def guesses(self) -> bool:
+        """Guesses are wanted: it is worth asking the next layer's router early."""
 
-        Returns them in groups that are in memory together; the first is there once the ranks have met.
-        """
+    def expect(self, layer: int, experts: Sequence[int]) -> None:
+        """These will be used: exact, and known before attention is computed."""
 
-    def bring(self, layer: int, group: Sequence[int]) -> None:
-        """Make a later group be in memory, once the ranks have met; the one before it goes."""
+    def guess(self, layer: int, experts: Sequence[int]) -> None:
+        """These will perhaps be used, by the layer that comes next."""
 
     def fetch(self, layer: int, expert: int) -> ExpertMatrices:
-        """Gate, up and down of one expert of the present group."""
+        """Gate, up and down of an expert that is expected, once they are there and the ranks have met."""
 
     def forget(self) -> None:
-        """After a pass that was given up: the ranks may have got differently far."""
+        """A pass was given up: nothing is expected any more."""
 
 
 class AttentionShare(NamedTuple):
@@ -171,13 +172,14 @@ class Decoder:
             if watcher is not None:
                 watcher.layer(index, chosen.experts)
             needed, tokens = np.unique(chosen.experts, return_counts=True)
-            groups = self.experts.expect(index, needed.tolist())
+            self.experts.expect(index, needed[self.share.order(len(needed))].tolist())
+            self._guess(index + 1, x if every or index + 2 < config.layers else x[-1:])
             turn = rotation if config.rotary[index] else None
             share, layer_cache = self.attention_shares[index], cache.layers[index]
             x += self.attention(normed, share, start, turn, layer_cache, len(x), watcher)
             counts = dict(zip(needed.tolist(), tokens.tolist(), strict=True))
             normed = self.norm(x, layer.feed_forward_norm)
-            self.feed_forward(normed, index, layer, chosen, groups, counts, watcher)
+            self.feed_forward(normed, index, layer, chosen, counts, watcher)
             self.team.add(x)
         return x
 
@@ -216,38 +218,39 @@ class Decoder:
         index: int,
         layer: LayerWeights,
         chosen: Route,
-        groups: list[list[int]],
         counts: dict[int, int],
         watcher: Watcher | None,
     ) -> None:
         """This rank's part of Σ weight · Wdown (relu(Wgate x) · (Wup x)) over each token's experts, [n, d].
 
-        Expert by expert, in order of their numbers, so that each is fetched once. `groups` are the experts as
-        they come into memory, `counts` how many tokens use each.
+        Expert by expert, in order of their numbers, so that each is fetched once. `counts` is how many tokens
+        use each.
         """
         matmul = self.kernels.matmul
         down_matmul = self.kernels.matmul_transposed if layer.down_transposed else matmul
         part = self.team.part(len(x))
         part.fill(0)
-        for number, group in enumerate(groups):
-            if number:
-                self.team.meet()  # nobody computes with what goes now
-                self.experts.bring(index, group)
-                self.team.meet()
-            tokens_each = [counts[expert] for expert in group]
-            for piece in self.share.experts(tokens_each, self.config.expert_width, neuron_unit(layer)):
-                self._check(watcher)
-                expert, neurons = group[piece.expert], (piece.start, piece.stop)
-                gate, up, down = self.experts.fetch(index, expert)
-                tokens, slots = np.nonzero(chosen.experts == expert)
-                # Where all tokens use it, nothing is gathered.
-                rows = slice(None) if len(tokens) == len(x) else tokens
-                inputs = x[rows]
-                hidden = np.maximum(matmul(inputs, gate.slice(*neurons)), 0)
-                hidden *= matmul(inputs, up.slice(*neurons))
-                hidden *= chosen.weights[tokens, slots, None]
-                cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
-                part[rows] += down_matmul(hidden, cut)
+        used = list(counts)
+        for piece in self.share.experts(list(counts.values()), self.config.expert_width, neuron_unit(layer)):
+            self._check(watcher)
+            expert, neurons = used[piece.expert], (piece.start, piece.stop)
+            gate, up, down = self.experts.fetch(index, expert)
+            tokens, slots = np.nonzero(chosen.experts == expert)
+            # Where all tokens use it, nothing is gathered.
+            rows = slice(None) if len(tokens) == len(x) else tokens
+            inputs = x[rows]
+            hidden = np.maximum(matmul(inputs, gate.slice(*neurons)), 0)
+            hidden *= matmul(inputs, up.slice(*neurons))
+            hidden *= chosen.weights[tokens, slots, None]
+            cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
+            part[rows] += down_matmul(hidden, cut)
+
+    def _guess(self, index: int, x: Floats) -> None:
+        """Ask a layer's router before its turn: the residual changes little in one layer."""
+        if index < self.config.layers and self.experts.guesses:
+            router = self.weights.layers[index].router
+            chosen = route(x, router, self.config.experts_used, self.config.gating)
+            self.experts.guess(index, np.unique(chosen.experts).tolist())
 
     def _check(self, watcher: Watcher | None) -> None:
         """Give up here, where that is wanted: a layer of a long chunk takes a while."""

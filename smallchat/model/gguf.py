@@ -77,6 +77,7 @@ class GgufFile:
         except BaseException:
             self.close()
             raise
+        self._elsewhere: tuple[npt.NDArray[np.uint8], frozenset[str]] | None = None
 
     @property
     def size(self) -> int:
@@ -85,7 +86,19 @@ class GgufFile:
 
     def bytes_of(self, tensor: TensorInfo) -> npt.NDArray[np.uint8]:
         """The tensor's bytes, uint8 [size]: a read-only view, read from disk when it is first used."""
+        if self._elsewhere is not None and tensor.name in self._elsewhere[1]:
+            view = self._elsewhere[0][tensor.offset : tensor.offset + tensor.size]
+            view.flags.writeable = False
+            return view
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
+
+    def lie_in(self, image: npt.NDArray[np.uint8], names: frozenset[str]) -> None:
+        """These tensors' bytes are in memory, `image`, at the places that they have in the file; of the rest
+        only rows here and there are wanted from the mapping.
+        """
+        self._elsewhere = image, names
+        if hasattr(mmap, "MADV_RANDOM"):
+            self._map.madvise(mmap.MADV_RANDOM)
 
     def entry(self, key: str) -> bytes:
         """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""
@@ -103,6 +116,7 @@ class GgufFile:
 
     def close(self) -> None:
         """Give the mapping back; views of it must be gone."""
+        self._elsewhere = None
         try:
             self._map.close()
         except BufferError:

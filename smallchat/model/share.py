@@ -63,6 +63,12 @@ class Share:
         )
         return HeadShare((start, stop), (first, last), groups)
 
+    def order(self, count: int) -> list[int]:
+        """In which order experts are wanted, of which each rank begins with its own: those first that some
+        rank begins with."""
+        each = -(-count // self.size)
+        return [at for step in range(each) for at in range(step, count, each)]
+
     def experts(self, tokens: Sequence[int], width: int, unit: int) -> list[Piece]:
         """What this rank computes of experts that are used by so many `tokens` each.
 

@@ -26,6 +26,7 @@ import numpy.typing as npt
 from smallchat.kernels import Matrix
 from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels
 from smallchat.kernels.ggml_abi import Product, address_of
+from smallchat.kernels.quants import TensorType
 from smallchat.model.config import Gating
 from smallchat.model.graphs import AttentionGraph, Buffers, EnterGraph, ExpertsGraph, GateGraph, Store
 from smallchat.model.kv_cache import STEP, KVCache
@@ -58,6 +59,9 @@ class SingleToken:
         self._own_rows_at = address_of(self._buffers.rows) + decoder.output_rows[0] * 4
         self._enter = [EnterGraph(kernels.context, self._buffers, first) for first in (True, False)]
         self._graphs: dict[tuple[object, ...], Any] = {}
+        self._ask = kernels.product(TensorType.F32, "guess")
+        self._guessed = np.empty(config.experts, np.float32)
+        self._guessed_at = address_of(self._guessed)
         self._layers = [self._plan(index, decoder, Store(layer)) for index, layer in enumerate(cache.layers)]
         self._tokens = 0
         self.silent = self.neurons = 0
@@ -91,6 +95,8 @@ class SingleToken:
             experts, weights = self._choose()
             used.append(experts)
             self._experts.expect(layer.index, experts)
+            if self._experts.guesses:
+                self._guess(layer.index + 1)
             if layer.attention is not None:
                 self._attend(layer, layer.attention, position)
             team.meet()
@@ -117,6 +123,18 @@ class SingleToken:
             raw = [math.exp(min(logits[expert] - top, 0.0)) for expert in chosen]
         total = sum(raw)
         return chosen, [weight / total for weight in raw]
+
+    def _guess(self, index: int) -> None:
+        """Ask a layer's router before its turn: the residual changes little in one layer."""
+        if index == len(self._layers):
+            return
+        buffers, guessed = self._buffers, self._guessed
+        self._ask(
+            *(self._layers[index].router, len(guessed), len(buffers.x), 4 * len(buffers.x)),
+            *(address_of(buffers.x), 1, self._guessed_at, 4 * len(guessed)),
+        )
+        used = self._config.experts_used
+        self._experts.guess(index, np.argpartition(guessed, -used)[-used:].tolist())
 
     def _attend(self, layer: _Layer, graph: AttentionGraph, position: int) -> None:
         buffers, store = self._buffers, layer.store

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -9,162 +10,188 @@ import numpy as np
 import pytest
 
 from smallchat.errors import EngineError
-from smallchat.experts.cache import CachedExperts
-from smallchat.experts.layout import ExpertLayout
 from smallchat.experts.mapped import MappedExperts
-from smallchat.experts.store import ExpertStore
+from smallchat.experts.shared import SharedExperts
+from smallchat.experts.slab import Slab
+from tests.support.slab import (
+    DOWN,
+    EXPERTS,
+    GATE,
+    LAYERS,
+    UP,
+    cache,
+    layout_and_file,
+    parts,
+    right,
+    settled,
+    use,
+)
 
-LAYERS, EXPERTS = 3, 8
-GATE, UP, DOWN = 700, 700, 900
-
-
-def layout_and_file(folder: Path) -> tuple[ExpertLayout, Path, np.ndarray]:
-    """Three ranges an expert, not side by side, in a file of random bytes."""
-    parts, at = [], 64
-    for _ in range(LAYERS):
-        layer = []
-        for size in (GATE, UP, DOWN):
-            layer.append((at, size))
-            at += size * EXPERTS + 32
-        parts.append(tuple(layer))
-    data = np.random.default_rng(0).integers(0, 256, at, dtype=np.uint8)
-    path = folder / "experts.bin"
-    path.write_bytes(data.tobytes())
-    return ExpertLayout(EXPERTS, parts), path, data
+ALL = LAYERS * EXPERTS
 
 
-def parts(layer: int, *parts: np.ndarray) -> tuple[np.ndarray, ...]:
-    """What is fetched in these tests: the bytes themselves."""
-    return parts
-
-
-def cached(folder: Path, slots: int) -> tuple[CachedExperts[Any], ExpertLayout, np.ndarray]:
-    layout, path, data = layout_and_file(folder)
-    memory = np.empty((slots, layout.largest_expert), np.uint8)
-    return CachedExperts(ExpertStore(path), layout, memory, parts), layout, data
-
-
-def use(experts: CachedExperts[Any], layer: int, *wanted: int) -> list[list[bytes]]:
-    """One layer of a pass: what is fetched, in order of `wanted`."""
-    got: dict[int, list[bytes]] = {}
-    for number, group in enumerate(experts.expect(layer, wanted)):
-        if number:
-            experts.bring(layer, group)
-        for expert in group:
-            got[expert] = [part.tobytes() for part in experts.fetch(layer, expert)]
-    return [got[expert] for expert in wanted]
-
-
-def right(layout: ExpertLayout, data: np.ndarray, layer: int, expert: int) -> list[bytes]:
-    return [data[offset : offset + size].tobytes() for offset, size in layout.ranges(layer, expert)]
-
-
-@pytest.mark.parametrize("slots", [LAYERS, LAYERS + 1, 10, LAYERS * EXPERTS])
+@pytest.mark.parametrize("slots", [3, 4, 10, ALL])
 def test_every_fetch_gives_the_files_bytes(tmp_path: Path, slots: int) -> None:
-    experts, layout, data = cached(tmp_path, slots)
     random = np.random.default_rng(1)
-    for _ in range(400):
-        layer = int(random.integers(LAYERS))
-        wanted = sorted(random.choice(EXPERTS, 3, replace=False).tolist())
-        assert use(experts, layer, *wanted) == [right(layout, data, layer, expert) for expert in wanted]
-        assert experts.resident()[layer, wanted].sum() >= min(3, experts.room)
-    assert experts.resident().sum() <= slots
-    assert experts.resident_bytes() == experts.resident().sum() * (GATE + UP + DOWN)
-    experts.close()
+    with cache(tmp_path, slots) as (experts, layout, data):
+        for step in range(400):
+            layer = step % LAYERS
+            wanted = sorted(random.choice(EXPERTS, 3, replace=False).tolist())
+            assert use(experts, layer, *wanted) == [right(layout, data, layer, one) for one in wanted]
+            if step % 2:
+                guessed = random.choice(EXPERTS, 3, replace=False).tolist()
+                experts.guess((layer + 1) % LAYERS, guessed)
+        settled(experts)
+        assert experts.resident().sum() <= slots
+        hits, misses, came_true, wrong = experts.counts
+        assert hits + misses == 1200
+        assert experts.hit_rate == hits / 1200
+        assert came_true + wrong > 0 or slots < 7
 
 
 def test_bytes_read_and_time_waited_are_counted(tmp_path: Path) -> None:
-    experts, _, _ = cached(tmp_path, LAYERS * EXPERTS)
-    assert (experts.read_bytes, experts.wait_seconds) == (0, 0)
-    use(experts, 0, 1)
-    use(experts, 2, 5)
-    use(experts, 0, 1)
-    assert experts.read_bytes == 2 * (GATE + UP + DOWN)
-    assert 0 < experts.wait_seconds < 60
-    experts.close()
+    with cache(tmp_path, ALL) as (experts, _, _):
+        assert (experts.read_bytes, experts.wait_seconds) == (0, 0)
+        use(experts, 0, 1)
+        use(experts, 2, 5)
+        use(experts, 0, 1)
+        assert 2 * (GATE + UP + DOWN) <= experts.read_bytes <= 2 * (GATE + UP + DOWN + 6 * 4096)
+        assert 0 < experts.wait_seconds < 60
+        assert 0 < experts.read_seconds < 60
 
 
 def test_with_room_for_all_each_expert_is_read_once(tmp_path: Path) -> None:
-    experts, layout, _ = cached(tmp_path, LAYERS * EXPERTS)
-    for _ in range(3):
+    with cache(tmp_path, ALL) as (experts, _, _):
         for layer in range(LAYERS):
             use(experts, layer, *range(EXPERTS))
-    assert experts._store.bytes_read == layout.total_bytes
-    assert experts.hit_rate == pytest.approx(2 / 3)
+        read = experts.read_bytes
+        for _ in range(2):
+            for layer in range(LAYERS):
+                use(experts, layer, *range(EXPERTS))
+        assert experts.read_bytes == read
+        assert experts.hit_rate == pytest.approx(2 / 3)
 
 
-def test_what_this_pass_still_wants_is_not_pushed_out(tmp_path: Path) -> None:
-    experts, _, _ = cached(tmp_path, 2 * LAYERS)  # two experts a layer
-    use(experts, 0, 1)
-    use(experts, 0, 5)
-    use(experts, 0, 1, 2)  # 1 is here and wanted: 5 goes, although 1 is older
-    assert experts.resident()[0, [1, 2, 5]].tolist() == [True, True, False]
+def test_what_this_layer_still_wants_is_not_pushed_out(tmp_path: Path) -> None:
+    with cache(tmp_path, 3) as (experts, layout, data):
+        use(experts, 0, 1, 5, 6)
+        experts._heat.table[0, [5, 6]] = 9  # 1 is the coldest, and wanted
+        assert use(experts, 0, 1, 2) == [right(layout, data, 0, 1), right(layout, data, 0, 2)]
+        assert experts.resident()[0, 1]
+        assert experts.resident()[0].sum() == 3
 
 
-def test_a_layer_does_not_push_out_another_layers_experts(tmp_path: Path) -> None:
-    experts, _, _ = cached(tmp_path, 2 * LAYERS)
-    use(experts, 0, 3)
-    for expert in range(EXPERTS):
-        use(experts, 1, expert)
-    assert experts.resident()[0, 3]
+def test_the_coldest_leaves_and_among_equals_the_one_that_is_wanted_last(tmp_path: Path) -> None:
+    with cache(tmp_path, 3) as (experts, _, _):
+        for layer in range(LAYERS):
+            use(experts, layer, 0)
+        experts._heat.table[1, 0] = 5
+        use(experts, 2, 4)  # layers 0 and 2 are cold, and layer 2's turn comes last
+        settled(experts)
+        assert experts.resident()[:, 0].tolist() == [True, True, False]
+        use(experts, 0, 5)
+        settled(experts)
+        assert experts.resident()[:, 0].tolist() == [False, True, False]
 
 
-def test_fewer_slots_than_layers_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="2 slots"):
-        cached(tmp_path, LAYERS - 1)
+def test_a_guess_is_read_ahead_and_judged_when_its_layer_comes(tmp_path: Path) -> None:
+    with cache(tmp_path, ALL) as (experts, _, _):
+        use(experts, 0, 1)
+        experts.guess(1, [3, 4])
+        settled(experts)
+        assert experts.resident()[1, [3, 4]].all()
+        read = experts.read_bytes
+        use(experts, 1, 3, 5)
+        assert experts.counts == (1, 2, 1, 1)
+        assert experts.read_bytes > read  # 5 was not guessed
 
 
-def test_a_file_cut_while_running_is_told_and_never_served(tmp_path: Path) -> None:
-    experts, layout, data = cached(tmp_path, LAYERS * EXPERTS)
-    use(experts, 0, 0)
-    path = tmp_path / "experts.bin"
-    path.write_bytes(data[: layout.ranges(2, 0)[0].offset].tobytes())
-    with pytest.raises(EngineError, match=r"experts\.bin ended at byte"):
-        use(experts, 2, 7)
-    assert not experts.resident()[2, 7]
-    assert use(experts, 0, 0) == [right(layout, data, 0, 0)]
+def test_a_guess_never_takes_the_place_of_what_is_needed(tmp_path: Path) -> None:
+    with cache(tmp_path, 4) as (experts, layout, data):
+        use(experts, 0, 0, 1, 2)
+        experts.expect(1, [0, 1, 2])
+        experts.guess(2, [0, 1, 2, 3])
+        got = [[part.tobytes() for part in experts.fetch(1, one)] for one in (0, 1, 2)]
+        assert got == [right(layout, data, 1, one) for one in (0, 1, 2)]
+        settled(experts)
+        assert experts.resident()[1, :3].all()
 
 
-def test_more_experts_than_slots_come_in_groups_and_what_is_here_first(tmp_path: Path) -> None:
-    experts, layout, data = cached(tmp_path, 2 * LAYERS)
-    assert experts.room == 2
-    use(experts, 1, 4, 6)
-    before = experts.read_bytes
-    groups = experts.expect(1, [0, 2, 4, 5, 6])
-    assert groups[0] == [4, 6]
-    assert sorted(expert for group in groups for expert in group) == [0, 2, 4, 5, 6]
-    assert max(map(len, groups)) == 2
-    assert experts.read_bytes == before  # the first group was held
-    wanted = [0, 2, 4, 5, 6]
-    assert use(experts, 1, *wanted) == [right(layout, data, 1, expert) for expert in wanted]
+def test_resizing_takes_effect_at_once_and_keeps_the_hottest(tmp_path: Path) -> None:
+    with cache(tmp_path, ALL) as (experts, layout, data):
+        for layer in range(LAYERS):
+            use(experts, layer, *range(EXPERTS))
+        experts._heat.table[2, [1, 2, 3]] = 7
+        full = experts.resident_bytes()
+        experts.resize(3)
+        assert experts.resident_bytes() == full * 3 // ALL
+        assert experts.resident()[2, [1, 2, 3]].all()
+        assert experts.room == 3
+        assert use(experts, 0, 4, 5) == [right(layout, data, 0, 4), right(layout, data, 0, 5)]
+        experts.resize(ALL)
+        for layer in range(LAYERS):
+            assert use(experts, layer, *range(EXPERTS)) == [
+                right(layout, data, layer, one) for one in range(EXPERTS)
+            ]
+        assert experts.resident().all()
 
 
-def test_a_rank_without_a_store_keeps_the_same_books(tmp_path: Path) -> None:
-    """One reads into slots that both see: what the other fetches is what was read, use after use."""
-    layout, path, data = layout_and_file(tmp_path)
-    memory = np.empty((7, layout.largest_expert), np.uint8)  # unequal shares: 3, 2, 2
-    reader = CachedExperts[Any](ExpertStore(path), layout, memory, parts)
-    other = CachedExperts[Any](None, layout, memory, parts)
+def test_what_is_wished_for_comes_in_its_order_as_far_as_there_is_room(tmp_path: Path) -> None:
+    with cache(tmp_path, 5) as (experts, _, _):
+        experts.wish([20, 3, 11, 4, 0, 1, 2])
+        while experts.warm():
+            experts.check()
+        assert np.flatnonzero(experts.resident()).tolist() == [0, 3, 4, 11, 20]
+
+
+def test_more_experts_than_slots_is_an_error_not_a_hang(tmp_path: Path) -> None:
+    with cache(tmp_path, 2) as (experts, _, _), pytest.raises(EngineError, match="too few"):
+        use(experts, 0, 1, 2, 3)
+
+
+def test_another_rank_fetches_what_the_first_had_read(tmp_path: Path) -> None:
+    """Also while it is still being read: it waits, and is counted with those that wait."""
     random = np.random.default_rng(2)
-    for step in range(200):
-        if step == 100:  # a pass was given up in the middle: both forget
-            reader.expect(0, [0, 1, 2])
-            other.expect(1, [0, 1])
-            reader.forget()
-            other.forget()
-            assert not reader.resident().any()
-        layer = int(random.integers(LAYERS))
-        wanted = sorted(random.choice(EXPERTS, int(random.integers(1, 6)), replace=False).tolist())
-        groups = reader.expect(layer, wanted)
-        assert groups == other.expect(layer, wanted)
-        for number, group in enumerate(groups):
-            if number:
-                reader.bring(layer, group)
-                other.bring(layer, group)
-            for expert in group:
+    with cache(tmp_path, 7) as (experts, layout, data):
+        slab = Slab(experts._slab.sizes, experts._slab.memory.handle)
+        other = SharedExperts[Any](slab, layout, parts, rank=1)
+        for step in range(200):
+            layer = step % LAYERS
+            wanted = sorted(random.choice(EXPERTS, 4, replace=False).tolist())
+            experts.expect(layer, wanted)
+            other.expect(layer, wanted)
+            for expert in wanted:
                 got = [part.tobytes() for part in other.fetch(layer, expert)]
                 assert got == right(layout, data, layer, expert)
-    assert (other.read_bytes, other.wait_seconds) == (0, 0)
+            for expert in wanted:
+                experts.fetch(layer, expert)
+
+
+def test_a_rank_that_waits_gives_up_when_it_is_told_to(tmp_path: Path) -> None:
+    class GivenUpError(Exception):
+        pass
+
+    def give_up() -> None:
+        raise GivenUpError
+
+    release = threading.Event()
+
+    def stuck(file: Any) -> Any:
+        def read(*request: Any) -> None:
+            release.wait(20)
+            file.read(*request)
+
+        return read
+
+    with cache(tmp_path, 7, stuck) as (experts, _, _):
+        try:
+            experts.watch = give_up
+            with pytest.raises(GivenUpError):
+                use(experts, 0, 1)
+            experts.forget()
+            experts.watch = lambda: None
+        finally:
+            release.set()
 
 
 def test_mapped_experts_give_the_files_bytes_and_what_is_used_is_in_memory(tmp_path: Path) -> None:

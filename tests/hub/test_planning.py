@@ -84,10 +84,11 @@ def test_the_recommendation_comes_near_the_best_that_fits() -> None:
 
 def test_what_is_estimated_is_what_the_engine_would_do() -> None:
     facts = details.of_known(FOUR)
-    shared = budget.plan(1 << 30, facts.dense, facts.kv, facts.layout, MACHINE.threads)
-    assert plan_for("1G").outcomes[0].slots == shared.slots
+    given = (facts.dense, facts.kv, facts.layout)
+    shared = budget.plan(1 << 30, *given, least=12, ranks=MACHINE.threads)
+    assert plan_for("1G").outcomes[0].slots == shared.slots(0)
     with pytest.raises(BudgetError):
-        budget.plan(1 << 29, facts.dense, facts.kv, facts.layout, MACHINE.threads)
+        budget.plan(1 << 29, *given, least=12, ranks=MACHINE.threads)
 
 
 def test_a_context_that_the_model_was_not_made_for() -> None:

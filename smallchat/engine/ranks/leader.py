@@ -8,13 +8,14 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.engine.ranks.memory import SharedMemory, Sizes
+from smallchat.engine.ranks.memory import Handles, SharedMemory, Sizes
 from smallchat.engine.ranks.team import (
     ABANDONED,
     COMMAND,
@@ -26,6 +27,7 @@ from smallchat.engine.ranks.team import (
     order_memory,
 )
 from smallchat.errors import EngineError
+from smallchat.experts.slab import SlabSizes
 from smallchat.model.share import Share
 from smallchat.settings import KVType, SparseHead
 
@@ -44,9 +46,11 @@ class Plan:
     kv: KVType
     head: SparseHead | None
     """How a sparse head is computed, where that is wanted."""
-    slots: int | None
-    """Experts that are in memory at once; None: the mapped file serves them."""
     sizes: Sizes
+    slab: SlabSizes | None = None
+    """Where experts lie; None: the mapped file serves them."""
+    handles: Handles | None = None
+    """… and how that memory is found."""
 
 
 class Ranks:
@@ -58,6 +62,8 @@ class Ranks:
         Raises `EngineError` where one cannot be started.
         """
         size = plan.sizes.ranks
+        self.watch: Callable[[], None] = lambda: None
+        """What else to look at while waiting for a rank; it may raise."""
         self._number = 1  # of the latest command; `done` says 1 once a rank is ready
         self._ready = False
         self._processes: list[subprocess.Popen[bytes]] = []
@@ -70,7 +76,7 @@ class Ranks:
             raise EngineError(
                 f"A process of the decoder could not be started: {error.strerror}", "Try --threads 1"
             ) from None
-        self.team = RankTeam(self.memory, Share(0, size), self._check)
+        self.team = RankTeam(self.memory, Share(0, size), self._look_around)
 
     @property
     def pids(self) -> list[int]:
@@ -132,6 +138,10 @@ class Ranks:
                 time.sleep(0.001)
         self._ready = True
 
+    def _look_around(self) -> None:
+        self._check()
+        self.watch()
+
     def _check(self) -> None:
         for process in self._processes:
             code = process.poll()
@@ -150,8 +160,9 @@ class Ranks:
 
 def _start(plan: Plan, rank: int, memory: SharedMemory) -> subprocess.Popen[bytes]:
     options: dict[str, Any] = {}
-    if memory.fd is not None:
-        options["pass_fds"] = (memory.fd,)
+    if memory.shared.fd is not None:
+        shared = [] if plan.handles is None else [int(plan.handles.image), int(plan.handles.slab)]
+        options["pass_fds"] = (memory.shared.fd, *shared)
     if os.name == "posix":
         # Ctrl+C in the terminal is for the app to handle; it ends its ranks itself.
         options["start_new_session"] = True
@@ -163,7 +174,7 @@ def _start(plan: Plan, rank: int, memory: SharedMemory) -> subprocess.Popen[byte
         env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
         **options,
     )
-    body = asdict(plan) | {"rank": rank, "handle": memory.handle, "parent": os.getpid()}
+    body = asdict(plan) | {"rank": rank, "handle": memory.shared.handle, "parent": os.getpid()}
     if process.stdin is not None:
         process.stdin.write(json.dumps(body).encode("ascii") + b"\n")
         process.stdin.flush()

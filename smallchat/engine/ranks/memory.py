@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import secrets
-import sys
-import tempfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.model.team import logits_rows
+from smallchat.sharing import SharedBytes
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -33,10 +29,18 @@ class Sizes:
     query_width: int
     hidden: int
     vocabulary: int
-    slots: int
-    """Bytes of the slots for experts; 0 where the mapped file serves them."""
     kv: int
     """Bytes of all ranks' KV caches: the first rank keeps and brings back what was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handles:
+    """What else the ranks share where a budget holds: see `smallchat.sharing.SharedBytes.handle`."""
+
+    image: str
+    """Dense weights."""
+    slab: str
+    """Experts."""
 
 
 class SharedMemory:
@@ -50,11 +54,11 @@ class SharedMemory:
             (_LINE * (1 + 3 * sizes.ranks) + sizes.chunk) * 8
             + ((1 + sizes.ranks) * sizes.hidden + sizes.query_width) * sizes.chunk * 4
             + rows * sizes.vocabulary * 4
-            + sizes.slots
             + sizes.kv
             + 16 * _PAGE
         )
-        self.fd, self.handle, self._map = _map(total, handle)
+        self.shared = SharedBytes(total, handle)
+        self._map = self.shared.map
         # Words are read and written through memoryviews: twice as fast as NumPy's for single numbers.
         self.control = self._words(_LINE)
         self.steps = self._words(_LINE * sizes.ranks)
@@ -68,14 +72,11 @@ class SharedMemory:
         self.rows: Floats = self._array(np.float32, sizes.chunk, sizes.hidden)
         self.parts: Floats = self._array(np.float32, sizes.ranks, sizes.chunk, sizes.hidden)
         self.logits: Floats = self._array(np.float32, rows, sizes.vocabulary)
-        self.slots: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.slots)
         self.kv: npt.NDArray[np.uint8] = self._array(np.uint8, sizes.kv)
 
     def close(self) -> None:
         """Let go; views that are still held keep the memory."""
-        if self.fd is not None:
-            os.close(self.fd)
-            self.fd = None
+        self.shared.close()
 
     @staticmethod
     def line(rank: int) -> int:
@@ -91,19 +92,3 @@ class SharedMemory:
         found: npt.NDArray[Any] = np.frombuffer(self._map, kind, count, self._at).reshape(shape)
         self._at += -(-found.nbytes // _PAGE) * _PAGE
         return found
-
-
-def _map(size: int, handle: str | None) -> tuple[int | None, str, mmap.mmap]:
-    if sys.platform == "win32":
-        handle = handle or f"smallchat-{secrets.token_hex(8)}"
-        return None, handle, mmap.mmap(-1, size, tagname=handle)
-    if handle is not None:
-        fd = int(handle)
-    elif hasattr(os, "memfd_create"):
-        fd = os.memfd_create("smallchat")
-        os.ftruncate(fd, size)
-    else:  # no name stays behind, however the processes end
-        with tempfile.TemporaryFile() as file:
-            fd = os.dup(file.fileno())
-        os.ftruncate(fd, size)
-    return fd, str(fd), mmap.mmap(fd, size)

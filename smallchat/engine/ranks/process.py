@@ -12,9 +12,9 @@ import sys
 import time
 
 from smallchat.engine.caches import make_caches
-from smallchat.engine.loading import make_decoder, open_model
+from smallchat.engine.loading import open_model
 from smallchat.engine.ranks.leader import Plan
-from smallchat.engine.ranks.memory import SharedMemory, Sizes
+from smallchat.engine.ranks.memory import Handles, SharedMemory, Sizes
 from smallchat.engine.ranks.team import (
     COMMAND,
     COUNT,
@@ -23,12 +23,15 @@ from smallchat.engine.ranks.team import (
     START,
     AbandonedError,
     RankTeam,
-    offer,
     order_memory,
 )
+from smallchat.experts.shared import SharedExperts
+from smallchat.experts.slab import Slab, SlabSizes
 from smallchat.kernels.choose import again
+from smallchat.model.decoder import Decoder, Experts
 from smallchat.model.share import Share
 from smallchat.settings import SparseHead
+from smallchat.sharing import offer
 
 AWAKE_SECONDS = 0.02
 """A rank without a command sleeps after this long."""
@@ -46,16 +49,25 @@ class Rank:
         self._source = source
         body = json.loads(_line(source))
         sizes, head = Sizes(**body["sizes"]), body["head"]
-        made = {"sizes": sizes, "head": head and SparseHead(**head)}
+        made = {
+            "sizes": sizes,
+            "head": head and SparseHead(**head),
+            "handles": body["handles"] and Handles(**body["handles"]),
+        }
         plan = Plan(**{key: body[key] for key in Plan.__slots__} | made)
         self._rank, self._parent = int(body["rank"]), int(body["parent"])
         self._memory = SharedMemory(plan.sizes, body["handle"])
         self._mine = self._memory.line(self._rank)
         share = Share(self._rank, plan.sizes.ranks)
         self._team = RankTeam(self._memory, share, self.watch)
-        model = open_model(plan.path, vocabulary=False)
-        slots = None if plan.slots is None else self._memory.slots.reshape(plan.slots, -1)
-        self._decoder, _ = make_decoder(model, again(plan.kernels), slots, None, self._team)
+        model = open_model(plan.path, vocabulary=False, image=plan.handles)
+        if plan.handles is None:
+            experts: Experts = model.mapped()
+        else:
+            slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
+            experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)
+            shared.watch = self._look_around
+        self._decoder = Decoder(model.config, model.weights, again(plan.kernels), experts, self._team)
         self._head = plan.head
         caches = make_caches(model.config, plan.sizes.ranks, plan.context, plan.kv, self._memory.kv)
         self._cache = caches[self._rank]
@@ -64,6 +76,10 @@ class Rank:
         """End where the leader has ended."""
         if os.name == "posix" and os.getppid() != self._parent:
             os._exit(0)
+
+    def _look_around(self) -> None:
+        self.watch()
+        self._team.check()
 
     def work(self) -> None:
         """Carry out commands for ever."""

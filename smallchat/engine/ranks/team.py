@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
 import time
@@ -13,6 +12,7 @@ import numpy.typing as npt
 
 from smallchat.engine.ranks.memory import SharedMemory
 from smallchat.model.share import Share
+from smallchat.sharing import offer
 
 Floats = npt.NDArray[np.float32]
 
@@ -27,9 +27,6 @@ PATIENCE = 0.02
 """Seconds of such offers before a waiting rank begins to sleep for short whiles."""
 NAP = 0.0002
 STEPS_A_COMMAND = 1 << 20
-
-offer = getattr(os, "sched_yield", lambda: time.sleep(0))
-"""Let others have the processor, if any wants it."""
 
 _lock = threading.Lock()
 

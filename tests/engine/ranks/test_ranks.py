@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -68,6 +69,14 @@ def test_ranks_say_what_one_says(recipe, kernels, threads):
         assert answer(engine, TOKENS, max_tokens=12) == alone(recipe, kernels)
 
 
+def budgeted(monkeypatch: pytest.MonkeyPatch, path: Path, slots: int) -> None:
+    """What is opened from now on has so many slots for experts."""
+    with opened(path, context=128) as engine:
+        plan = replace(engine.plan, budget=1 << 40, mapped=False)
+    monkeypatch.setattr("smallchat.engine.engine.budget.plan", lambda *_, **__: plan)
+    monkeypatch.setattr(type(plan), "slots", lambda *_: slots)
+
+
 @functools.cache
 def smallest_budget(path: Path) -> int:
     """Bytes that the refusal of a smaller one names."""
@@ -78,19 +87,43 @@ def smallest_budget(path: Path) -> int:
 
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("kernels", ["numpy", "ggml"])
-@pytest.mark.parametrize("slots", [1, 2, 3, 5])
+@pytest.mark.parametrize("slots", [6, 8, 20])
 def test_a_budget_changes_nothing(kernels, threads, slots, monkeypatch):
-    """Fewer slots a layer than a token uses (3), as many, and more: experts then come in groups."""
+    """Fewer slots than the layers use, and fewer than a long chunk of a prompt would."""
     recipe = WINDOWED
-    with opened(model(recipe).path, kernels, context=128) as engine:
-        unlimited = engine.plan
-    plan = type(unlimited)(unlimited.weights, unlimited.kv, slots * recipe.layers)
-    monkeypatch.setattr("smallchat.engine.engine.budget.plan", lambda *_: plan)
+    budgeted(monkeypatch, model(recipe).path, slots)
     with opened(model(recipe).path, kernels, threads, context=128, chunk=20) as engine:
-        assert engine.experts.room == slots
+        assert engine.chunk == (20 if slots >= 8 else 2)
         assert answer(engine, TOKENS, max_tokens=12) == alone(recipe, kernels)
-        assert engine.experts.resident().sum() <= slots * recipe.layers
+        assert engine.experts.resident().sum() <= slots
         assert engine.counters().read_bytes > 0
+
+
+@posix
+def test_a_reader_that_is_killed_changes_nothing(monkeypatch):
+    budgeted(monkeypatch, model(WINDOWED).path, 9)
+    with opened(model(WINDOWED).path, "numpy", 2, context=128, chunk=20) as engine:
+        said = []
+        for event in engine.generate(TOKENS, max_tokens=12, temperature=0.0):
+            said.append(event.token_id)
+            if event.index in (2, 7):
+                os.kill(engine.experts.pids[0], signal.SIGKILL)
+        assert said == alone(WINDOWED, "numpy")
+
+
+@posix
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_file_that_is_cut_is_told_and_the_engine_lives(threads, monkeypatch, tmp_path):
+    """Whichever rank waits for the bytes that are gone."""
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(model(WINDOWED).path.read_bytes())
+    budgeted(monkeypatch, path, 9)
+    with opened(path, "numpy", threads, context=128, chunk=20) as engine:
+        answer(engine, TOKENS[:3], max_tokens=2)
+        os.truncate(path, path.stat().st_size // 2)
+        for _ in range(2):  # and again: it neither hangs nor makes anything up
+            with pytest.raises(EngineError, match=r"cut\.gguf (was changed|is shorter)"):
+                answer(engine, TOKENS, max_tokens=12)
 
 
 @posix
@@ -141,13 +174,10 @@ def test_a_prompt_given_up_leaves_the_ranks_well():
         assert engine._ranks.pids == pids
 
 
-@pytest.mark.parametrize("slots", [2, 5])
+@pytest.mark.parametrize("slots", [8, 25])
 def test_a_prompt_given_up_within_a_budget(slots, monkeypatch):
-    """What each rank believes to be in the slots must be the same again."""
-    with opened(model(WINDOWED).path, "ggml", context=128) as engine:
-        unlimited = engine.plan
-    plan = type(unlimited)(unlimited.weights, unlimited.kv, slots * WINDOWED.layers)
-    monkeypatch.setattr("smallchat.engine.engine.budget.plan", lambda *_: plan)
+    """What was being read for it disturbs nothing that comes later."""
+    budgeted(monkeypatch, model(WINDOWED).path, slots)
     with opened(model(WINDOWED).path, "ggml", 2, context=128, chunk=16) as engine:
         for calls in (1, 3, 6):
             asked = itertools.count()
