@@ -56,4 +56,5 @@ def found(one: Found, width: int) -> Content:
         text = text.stylize("bold $primary", start, stop)
     who = "you: " if one.role == "user" else ""
     head = Content.assemble((who, "$quiet"), ("…" if begin else "", "$quiet"))
-    return Content("\n").join([title.stylize("bold"), head + text[begin:end].stylize_before("$quiet")])
+    shown = text[begin:end].stylize_before("$quiet") + ("…" if end < len(text.plain) else "")
+    return Content("\n").join([title.stylize("bold"), head + shown])
