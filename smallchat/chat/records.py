@@ -56,6 +56,8 @@ class Turn:
     tokens: int | None = None
     speed: float | None = None
     """Tokens a second of decoding."""
+    ids: list[int] = field(default_factory=list, repr=False)
+    """The tokens that `content` is made of, where they are known."""
     created: float = field(default_factory=time.time)
     id: int | None = None
     """Row of the store; None: not saved yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,7 @@ def columns(turn: Turn) -> dict[str, Any]:
         "prompt_tokens": turn.prompt_tokens,
         "tokens": turn.tokens,
         "speed": turn.speed,
+        "ids": struct.pack(f"<{len(turn.ids)}i", *turn.ids),
     }
 
 
@@ -47,6 +49,7 @@ def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:
         values = {key: row[key] for key in row.keys() if key not in _BESIDE}  # noqa: SIM118
         values["sampling"] = json.loads(values["sampling"])
         values["sources"] = [Source(**source) for source in json.loads(values["sources"])]
+        values["ids"] = [one for (one,) in struct.iter_unpack("<i", values["ids"][: len(values["ids"]) & ~3])]
         parent = known.get(values.pop("parent") or 0)
         turn = known[row["id"]] = Turn(**values, parent=parent)
         (parent.children if parent else beginnings).append(turn)

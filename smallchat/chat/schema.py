@@ -66,6 +66,9 @@ MIGRATIONS = (
         words, grams, content = '', tokenize = "unicode61 remove_diacritics 2", prefix = '2 3'
     );
     """,
+    """
+    ALTER TABLE messages ADD COLUMN ids BLOB NOT NULL DEFAULT x'';
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`).
 

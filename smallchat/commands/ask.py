@@ -66,9 +66,10 @@ def _run(
         if raw:
             ids = engine.tokenizer.encode(prompt)
         else:
-            ids, trimmed = fit(engine, kept.messages if kept else _messages(settings, prompt), resume=False)
+            said = kept.messages if kept is not None else _messages(settings, prompt)
+            ids, left_out, _ = fit(engine, said, resume=False)
             if kept is not None:
-                kept.begin(f"{engine.card.name} {engine.weights.quantisation}".rstrip(), trimmed)
+                kept.begin(f"{engine.card.name} {engine.weights.quantisation}".rstrip(), left_out)
         loaded = time.perf_counter() - began
         show = plain if sys.stdout.isatty() else str
         pieces: list[str] = []
@@ -79,7 +80,7 @@ def _run(
             finish = token.finish or finish
             pieces.append(token.text)
             if kept is not None:
-                kept.add(token.text)
+                kept.add(token.text, -1 if token.finish == "stop" else token.token_id)
             if not as_json:
                 sys.stdout.write(show(token.text))
                 sys.stdout.flush()

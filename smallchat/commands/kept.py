@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict, replace
+from typing import Any
 
 from smallchat import paths
 from smallchat.chat.records import Turn
@@ -34,10 +35,10 @@ class Kept:
         self._tell()
 
     @property
-    def messages(self) -> list[dict[str, str]]:
-        """The conversation up to the question, as a model is given it: role and content."""
-        said = [
-            {"role": turn.role, "content": turn.told}
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation up to the question, as a model is given it: role, content and, if known, tokens."""
+        said: list[dict[str, Any]] = [
+            {"role": turn.role, "content": turn.told, "ids": tuple(turn.ids)}
             for turn in self._session.turns
             if turn.content and turn is not self._answer
         ]
@@ -50,10 +51,12 @@ class Kept:
         if trimmed:
             print(f"The first {trimmed} messages no longer fit the context (--context).", file=sys.stderr)
 
-    def add(self, text: str) -> None:
-        """The next piece of it."""
+    def add(self, text: str, token: int = -1) -> None:
+        """The next piece of it, and the token that says it; a negative one is none."""
         if self._answer is not None:
             self._answer.content += text
+            if token >= 0:
+                self._answer.ids.append(token)
             if time.monotonic() - self._saved > SAVE_EVERY:
                 self._saved = time.monotonic()
                 self._session.save()

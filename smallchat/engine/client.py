@@ -31,6 +31,8 @@ class Message:
 
     role: str
     content: str
+    ids: tuple[int, ...] = ()
+    """The tokens that an answer was made of, where they are known: its text alone might be read as others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,15 @@ class EngineClient(Protocol):
         sampling: Sampling,
         max_tokens: int | None = None,
         resume: bool = False,
+        begun: Sequence[int] = (),
+        alternatives: int = 0,
     ) -> int:
         """Ask for an answer; returns the request's number, which its events carry.
 
-        Events: `Trimmed` (if it does not fit), `PromptProgress`…, `Token`…, then `Finished` or `Failed`.
-        `resume`: the last message is an assistant's and is continued in place.
+        Events: `PromptProgress`…, `Token`…, then `Finished` or `Failed`; or `TooLong` and nothing else.
+        `resume`: the last message is an assistant's and is continued in place. `begun`: tokens that the
+        answer begins with; the first `Token` has their text too. `alternatives`: how many of the most likely
+        tokens are told with each.
         """
 
     def cancel(self, request: int) -> None:
@@ -79,6 +85,11 @@ class EngineClient(Protocol):
 
     def count(self, messages: Sequence[Message]) -> int:
         """Ask how many tokens these messages are as a prompt; a `Counted` event follows."""
+
+    def pieces(self, text: str, ids: Sequence[int]) -> int:
+        """Ask for the tokens of an answer: `ids` if they say `text`, else those that `text` is read as; a
+        `Pieces` event follows.
+        """
 
     async def close(self) -> None:
         """End the engine. Never raises."""
@@ -132,6 +143,8 @@ class WorkerClient:
         sampling: Sampling,
         max_tokens: int | None = None,
         resume: bool = False,
+        begun: Sequence[int] = (),
+        alternatives: int = 0,
     ) -> int:
         """See `EngineClient.chat`. Raises `EngineError` where no engine runs."""
         return self._send(
@@ -140,6 +153,8 @@ class WorkerClient:
             sampling=asdict(sampling),
             max_tokens=max_tokens,
             resume=resume,
+            begun=[*begun],
+            alternatives=alternatives,
         )
 
     def cancel(self, request: int) -> None:
@@ -150,6 +165,10 @@ class WorkerClient:
     def count(self, messages: Sequence[Message]) -> int:
         """See `EngineClient.count`. Raises `EngineError` where no engine runs."""
         return self._send("count", messages=[asdict(message) for message in messages])
+
+    def pieces(self, text: str, ids: Sequence[int]) -> int:
+        """See `EngineClient.pieces`. Raises `EngineError` where no engine runs."""
+        return self._send("pieces", text=text, ids=[*ids])
 
     async def close(self) -> None:
         """See `EngineClient.close`."""

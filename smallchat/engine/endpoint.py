@@ -10,7 +10,6 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -85,10 +84,14 @@ class EndpointClient:
         sampling: Sampling,
         max_tokens: int | None = None,
         resume: bool = False,
+        begun: Sequence[int] = (),
+        alternatives: int = 0,
     ) -> int:
         """See `EngineClient.chat`. The server cuts or refuses what does not fit. Raises `EngineError`."""
         if self._worker is not None:
-            return self._worker.chat(messages, sampling, max_tokens, resume)
+            return self._worker.chat(messages, sampling, max_tokens, resume, begun, alternatives)
+        if begun or alternatives:
+            raise _no_tokens()
         if self._http is None or not self._model:
             raise EngineError("No server is connected", "Connect to it again")
         self._number += 1
@@ -111,6 +114,12 @@ class EndpointClient:
             return self._worker.count(messages)
         self._number += 1
         return self._number
+
+    def pieces(self, text: str, ids: Sequence[int]) -> int:
+        """See `EngineClient.pieces`. Raises `EngineError`."""
+        if self._worker is not None:
+            return self._worker.pieces(text, ids)
+        raise _no_tokens()
 
     async def close(self) -> None:
         """See `EngineClient.close`."""
@@ -192,7 +201,7 @@ class EndpointClient:
     ) -> dict[str, Any]:
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [asdict(message) for message in messages],
+            "messages": [{"role": one.role, "content": one.content} for one in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,
@@ -239,3 +248,7 @@ def _context(model: Mapping[str, Any]) -> int:
 
 def _failed(what: str, cure: str) -> Failed:
     return Failed(what, cure, int(ExitCode.HUB))
+
+
+def _no_tokens() -> EngineError:
+    return EngineError("A server does not tell of single tokens", "Use a model on this computer")

@@ -22,7 +22,7 @@ from smallchat.engine.caches import cache_bytes, make_caches
 from smallchat.engine.checkpoints.fingerprint import fingerprint
 from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
-from smallchat.engine.events import FinishReason, PromptProgress, Token
+from smallchat.engine.events import Alternative, FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import (
     fitting_chunk,
     fitting_context,
@@ -309,6 +309,8 @@ class Engine:
         min_p: float = 0.0,
         repeat_penalty: float = 1.0,
         seed: int | None = None,
+        begun: int = 0,
+        alternatives: int = 0,
         on_prompt: Callable[[PromptProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Token]:
@@ -318,6 +320,9 @@ class Engine:
         the end of the context ("context"), or when `should_stop` says so ("cancelled"; it is asked between
         layers of the prompt and between tokens; during the prompt no event comes then). `on_prompt` hears how
         far the prompt is.
+
+        So many of the last `ids` as `begun` says are the beginning of the answer: the first event's text has
+        theirs before its own. Each event tells as many of the most likely tokens as `alternatives` says.
 
         Same settings, seed, model and threads give the same text. The part of the prompt that is still in the
         KV cache is not computed again; float32 rounding may then differ in the last digit.
@@ -330,7 +335,8 @@ class Engine:
             raise UsageError(f"max_tokens is {max_tokens}", "Give a whole number from 0 on")
         tokens = self._checked(ids, self.context)
         sampler = Sampler(sampling, self.tokenizer.fillers)
-        return self._generate(tokens, max_tokens, sampler, on_prompt, should_stop)
+        head = tokens[len(tokens) - begun :].tolist()
+        return self._generate(tokens, head, max_tokens, alternatives, sampler, on_prompt, should_stop)
 
     def feed(self, ids: Sequence[int]) -> Floats | None:
         """Put tokens behind those in the context, without sampling; logits [1, V] of the last (None: no ids).
@@ -386,7 +392,9 @@ class Engine:
     def _generate(
         self,
         prompt: npt.NDArray[np.int64],
+        head: Sequence[int],
         max_tokens: int | None,
+        alternatives: int,
         sampler: Sampler,
         on_prompt: Callable[[PromptProgress], None] | None,
         should_stop: Callable[[], bool],
@@ -402,17 +410,22 @@ class Engine:
         except CancelledError:
             return
         stream = self.tokenizer.stream()
+        before_it = "".join(map(stream.push, head))
         before = time.perf_counter()
         for index in range(self.context):
             token_id = sampler.choose(logits[0], self._ids)
             finish = self._finish(token_id, index + 1, max_tokens, should_stop)
             text = "" if finish == "stop" else stream.push(token_id)
+            if not index:
+                text = before_it + text
             if finish:
                 text += stream.finish()
+            considered = self._considered(sampler, logits[0], alternatives) if alternatives else ()
             now = time.perf_counter()
             if index:
                 self.tally.decoded(now - before)
-            yield Token(token_id, text, index, now - before, now - began, finish)
+            seconds = now - before
+            yield Token(token_id, text, index, seconds, now - began, finish, alternatives=considered)
             if finish:
                 return
             # Only now the next one: what is known is shown first.
@@ -421,6 +434,10 @@ class Engine:
             if answer != self._answers:
                 raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
             logits = self._feed(np.array([token_id]))
+
+    def _considered(self, sampler: Sampler, logits: Floats, count: int) -> tuple[Alternative, ...]:
+        likely = sampler.likeliest(logits, count)
+        return tuple(Alternative(one, self.tokenizer.bytes_of(one), share) for one, share in likely)
 
     def _finish(
         self, token_id: int, count: int, max_tokens: int | None, should_stop: Callable[[], bool]
@@ -476,6 +493,8 @@ class Engine:
             until = time.perf_counter() + SAVE_SECONDS
             while time.perf_counter() < until and self.save_some():
                 pass
+        if isinstance(self.experts, CachedExperts):
+            self._make_room(self.experts, len(prompt))
         return checkpoints.resume(prompt, shared)
 
     def _open_checkpoints(self) -> Checkpoints | None:

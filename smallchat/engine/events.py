@@ -21,6 +21,17 @@ HEAT_FULL = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """A token that the model considered."""
+
+    token_id: int
+    piece: bytes
+    """What it stands for; it may be a part of a character."""
+    probability: float
+    """At temperature 1, before anything is cut off."""
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One step of decoding.
 
@@ -42,6 +53,8 @@ class Token:
     """Part of `seconds` that the decoder computed."""
     wait_seconds: float = 0.0
     """… that it waited for experts to be read; what remains is sampling, text and the rest."""
+    alternatives: tuple[Alternative, ...] = ()
+    """The most likely tokens in this place, best first, where they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +111,15 @@ class PromptProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class Trimmed:
-    """The conversation did not fit: this many of its oldest messages were not given to the model."""
+class TooLong:
+    """The conversation does not fit, and was not answered: the user is to be asked."""
 
     messages: int
+    """So many of its oldest messages would have to be left out."""
     tokens: int
-    """Tokens of the prompt that is given."""
-    context: int
+    """Of the whole conversation."""
+    room: int
+    """Tokens that a prompt may have; the rest of the context is for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +205,16 @@ class Counted:
     """Answer to a `count` request: tokens of these messages as a prompt."""
 
     tokens: int
+    room: int
+    """Tokens that a prompt may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """Answer to a `pieces` request: the tokens of an answer, and the bytes that each stands for."""
+
+    ids: tuple[int, ...]
+    pieces: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,11 +226,11 @@ class Failed:
     exit_code: int
 
 
-Event = Token | Loading | Ready | PromptProgress | Trimmed | Finished | Telemetry | Counted | Failed
+Event = Token | Loading | Ready | PromptProgress | TooLong | Finished | Telemetry | Counted | Pieces | Failed
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Token, Loading, Ready, PromptProgress, Trimmed, Finished, Telemetry, Counted, Failed)
+    for kind in (Token, Loading, Ready, PromptProgress, TooLong, Finished, Telemetry, Counted, Pieces, Failed)
 }
 
 
@@ -220,11 +245,13 @@ class Envelope:
 def dump(envelope: Envelope) -> bytes:
     """One line of JSON, ending in a newline."""
     body = asdict(envelope.event)
-    for key, value in body.items():
-        if isinstance(value, bytes):
-            body[key] = base64.b64encode(value).decode("ascii")
     line = {"request": envelope.request, "event": type(envelope.event).__name__, **{"body": body}}
-    return json.dumps(line, ensure_ascii=True, separators=(",", ":")).encode("ascii") + b"\n"
+    text = json.dumps(line, ensure_ascii=True, separators=(",", ":"), default=_bytes_as_text)
+    return text.encode("ascii") + b"\n"
+
+
+def _bytes_as_text(value: bytes) -> str:
+    return base64.b64encode(value).decode("ascii")
 
 
 def parse(line: bytes) -> Envelope:
@@ -240,6 +267,12 @@ def parse(line: bytes) -> Envelope:
             storage = body["storage"]
             body["storage"] = storage and Storage(**storage)
             body["what_if"] = tuple(Estimate(**one) for one in body["what_if"])
+        if kind is Token:
+            body["alternatives"] = tuple(
+                Alternative(**one | {"piece": base64.b64decode(one["piece"])}) for one in body["alternatives"]
+            )
+        if kind is Pieces:
+            body = {"ids": tuple(body["ids"]), "pieces": tuple(map(base64.b64decode, body["pieces"]))}
         if kind is Ready:
             body["notes"] = tuple(body["notes"])
         return Envelope(int(raw["request"]), kind(**body))

@@ -28,12 +28,14 @@ from smallchat.engine.events import (
     Finished,
     FinishReason,
     Loading,
+    Pieces,
     PromptProgress,
     Ready,
-    Trimmed,
+    Token,
+    TooLong,
     dump,
 )
-from smallchat.engine.prompt import fit
+from smallchat.engine.prompt import fit, room
 from smallchat.engine.telemetry import snapshot
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling, SparseHead
@@ -42,6 +44,7 @@ TELEMETRY_SECONDS = 0.2
 """Telemetry is sent this often at the most while the engine works."""
 IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
+MOST_ALTERNATIVES = 64
 IDLE_LAYERS = 4
 """Layers looked at for experts in memory each time while it waits."""
 
@@ -55,6 +58,9 @@ class Worker:
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
         self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._quick: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+        """Those that are served in the middle of an answer too, by the thread that computes: another one
+        would take longer to get at the interpreter than the work takes."""
         self._cancelled: set[int] = set()
         self._engine: Engine | None = None
         self._last_telemetry = 0.0
@@ -69,6 +75,9 @@ class Worker:
                 continue
             if request.get("operation") == "cancel":
                 self._cancelled.add(int(request.get("target", 0)))
+            elif request.get("operation") == "count":
+                self._quick.put(request)
+                self._requests.put({})  # wakes who waits for requests
             else:
                 self._requests.put(request)
         # The main thread may be deep in a product: nothing here needs an orderly end.
@@ -90,6 +99,20 @@ class Worker:
 
     def serve(self, request: Mapping[str, Any]) -> None:
         """Carry out one request; whatever goes wrong becomes a `Failed` event."""
+        if request:
+            self._serve(request)
+        self._serve_quick()
+
+    def _serve_quick(self) -> None:
+        while not self._quick.empty():
+            self._serve(self._quick.get())
+
+    def _should_stop(self, number: int) -> bool:
+        """Asked often while an answer is made."""
+        self._serve_quick()
+        return number in self._cancelled
+
+    def _serve(self, request: Mapping[str, Any]) -> None:
         number = int(request.get("request", 0))
         try:
             match request.get("operation"):
@@ -98,8 +121,9 @@ class Worker:
                 case "chat":
                     self._chat(number, request)
                 case "count":
-                    ids = self._loaded().template.render(request["messages"], self._loaded().tokenizer)
-                    self._send(number, Counted(len(ids)))
+                    self._count(number, request)
+                case "pieces":
+                    self._send(number, self._pieces(request["text"], request["ids"]))
         except SmallchatError as error:
             self._send(number, Failed(error.what, error.cure, int(error.exit_code)))
         except MemoryError:
@@ -131,10 +155,16 @@ class Worker:
     def _chat(self, number: int, request: Mapping[str, Any]) -> None:
         engine = self._loaded()
         sampling = Sampling(**request["sampling"]).seeded()
-        max_tokens = request.get("max_tokens")
-        ids, dropped = fit(engine, request["messages"], bool(request.get("resume")))
-        if dropped:
-            self._send(number, Trimmed(dropped, len(ids), engine.context))
+        max_tokens, begun = request.get("max_tokens"), list(request.get("begun", ()))
+        resume = bool(request.get("resume"))
+        ids, left_out, tokens = fit(engine, request["messages"], resume, begun)
+        if left_out:
+            self._send(number, TooLong(left_out, tokens, room(engine.context)))
+            return
+        if begun and begun[-1] in engine.tokenizer.stop_ids:  # the user ends the answer there
+            self._send(number, Token(begun[-1], engine.tokenizer.says(begun[:-1]), 0, 0.0, 0.0, "stop"))
+            self._send(number, Finished("stop", sampling.seed or 0, tokens, 0, 0, 0.0, 0.0))
+            return
         prompt = PromptProgress(0, len(ids), 0, 0.0)
 
         def on_prompt(progress: PromptProgress) -> None:
@@ -149,8 +179,10 @@ class Worker:
             ids,
             max_tokens,
             **asdict(sampling),
+            begun=len(begun),
+            alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
-            should_stop=lambda: number in self._cancelled,
+            should_stop=lambda: self._should_stop(number),
         ):
             generated += token.finish != "stop"
             decoded += token.seconds
@@ -162,6 +194,17 @@ class Worker:
         seed = sampling.seed or 0
         spent = (prompt.seconds, decoded)
         self._send(number, Finished(reason, seed, prompt.total, prompt.reused, generated, *spent))
+
+    def _count(self, number: int, request: Mapping[str, Any]) -> None:
+        engine = self._loaded()
+        ids = engine.template.render(request["messages"], engine.tokenizer)
+        self._send(number, Counted(len(ids), room(engine.context)))
+
+    def _pieces(self, text: str, ids: list[int]) -> Pieces:
+        tokenizer = self._loaded().tokenizer
+        known = all(0 <= token < tokenizer.size for token in ids) and tokenizer.says(ids) == text
+        found = ids if known else tokenizer.encode(text)
+        return Pieces(tuple(found), tuple(map(tokenizer.bytes_of, found)))
 
     def _telemetry(self, number: int, force: bool = False) -> None:
         now = time.monotonic()

@@ -62,6 +62,21 @@ class Sampler:
         draw = self._random.random() * cumulative[-1]
         return int(ids[min(int(np.searchsorted(cumulative, draw, side="right")), keep - 1)])
 
+    def likeliest(self, logits: Floats, count: int) -> list[tuple[int, float]]:
+        """The `count` most likely ids and their probabilities at temperature 1, best first, before penalty
+        and cuts: what the model itself considers.
+
+        `logits` is float32 [vocabulary] and is not changed. Raises nothing where `choose` did not.
+        """
+        np.copyto(self._scratch, logits[: self._end])
+        self._scratch[self._holes] = -np.inf
+        ids, top = _above(self._scratch, count)
+        order = np.argsort(-self._scratch[ids], kind="stable")[:count]
+        total = np.exp(self._scratch - np.float32(top)).sum(dtype=np.float64)
+        best = ids[order]
+        shares = np.exp(self._scratch[best].astype(np.float64) - top) / total
+        return list(zip(best.tolist(), shares.tolist(), strict=True))
+
     def _best(self, logits: Floats, recent: Sequence[int], count: int) -> tuple[Ids, npt.NDArray[np.float64]]:
         """The `count` largest (0: all) after the penalty: their ids and scores, best first.
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from smallchat.errors import ModelError
 from smallchat.model import sandbox
@@ -50,29 +51,54 @@ class ChatTemplate:
         if not isinstance(source, str) or len(source) > MAX_SOURCE:
             raise self._wrong("it is no text of a sensible length")
         self._source = source
+        self._encoded: dict[str, list[int]] = {}
+        """Pieces of the latest prompt: the next has most of them too, and reading long texts takes time."""
         self._process = self._start()
 
     def render(
-        self, messages: Sequence[Mapping[str, str]], tokenizer: Tokenizer, resume: bool = False
+        self, messages: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, resume: bool = False
     ) -> list[int]:
         """Token ids of a prompt.
 
-        `messages` have "role" and "content". With `resume` the last one, an assistant's, is left open to be
-        continued. Raises `ModelError` where the template refuses or fails.
+        `messages` have "role" and "content"; one that also has "ids", tokens that say its content, is given
+        as these. With `resume` the last one, an assistant's, is left open to be continued. Raises
+        `ModelError` where the template refuses or fails.
         """
-        started = messages[-1]["content"] if resume else ""
         shown = messages[:-1] if resume else messages
         specials = sorted((token for token in tokenizer.special if len(token) > 1), key=len, reverse=True)
-        mark = _unused("".join([self._source, *specials, *(message["content"] for message in shown)]))
-        safe = [{**message, "content": _defuse(message["content"], specials, mark)} for message in shown]
+        words = "".join([self._source, *specials, *(message["content"] for message in shown)])
+        mark = _unused(words)
+        gap = _unused(words + mark)  # in place of a message whose tokens are given
+        exact = [_tokens(message, tokenizer) for message in shown]
+        safe = [
+            {
+                "role": message["role"],
+                "content": gap if tokens else _defuse(message["content"], specials, mark),
+            }
+            for message, tokens in zip(shown, exact, strict=True)
+        ]
+        text = self._rendered(safe)
+        given = [tokens for tokens in exact if tokens]
+        if text.count(gap) != len(given):  # a template that does not just write down what was said
+            plain = [{"role": message["role"], "content": message["content"]} for message in messages]
+            return self.render(plain, tokenizer, resume)
         ids: list[int] = []
+        encoded: dict[str, list[int]] = {}
         # Encoded piece by piece: only special tokens that the template itself wrote become their ids.
-        for part in tokenizer.split_special(self._rendered(safe)):
+        for part in tokenizer.split_special(text):
             if part in tokenizer.special:
                 ids.append(tokenizer.special[part])
-            else:
-                ids.extend(tokenizer.encode(part.replace(mark, "")))
-        return ids + tokenizer.encode(started)
+                continue
+            for number, piece in enumerate(part.split(gap)):
+                if number:
+                    ids.extend(given.pop(0))
+                clean = piece.replace(mark, "")
+                encoded[clean] = self._encoded.get(clean) or tokenizer.encode(clean)
+                ids.extend(encoded[clean])
+        self._encoded = encoded
+        if resume:
+            ids += _tokens(messages[-1], tokenizer) or tokenizer.encode(messages[-1]["content"])
+        return ids
 
     def close(self) -> None:
         """End the process. Another `render` starts it again."""
@@ -121,6 +147,15 @@ class ChatTemplate:
 
     def _wrong(self, what: str) -> ModelError:
         return ModelError(f"{self._path}: its chat template cannot be used: {what}", _CURE)
+
+
+def _tokens(message: Mapping[str, Any], tokenizer: Tokenizer) -> Sequence[int]:
+    """Those that are given with it, if they say what it says; else none."""
+    ids = message.get("ids")
+    if not ids:
+        return ()
+    known = all(0 <= token < tokenizer.size for token in ids)
+    return ids if known and tokenizer.says(ids) == message["content"] else ()
 
 
 def _unused(text: str) -> str:

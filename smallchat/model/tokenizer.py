@@ -94,6 +94,11 @@ class Tokenizer:
         """The text of token ids, special ones included; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(map(self.bytes_of, ids)).decode("utf-8", errors="replace")
 
+    def says(self, ids: Iterable[int]) -> str:
+        """The text of an answer of these tokens, as a stream would give it."""
+        stream = self.stream()
+        return "".join(map(stream.push, ids)) + stream.finish()
+
     def bytes_of(self, token_id: int) -> bytes:
         """The bytes that one token stands for."""
         token = self._tokens[token_id]

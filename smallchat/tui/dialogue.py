@@ -22,11 +22,12 @@ from smallchat.engine.events import (
     Failed,
     Finished,
     Loading,
+    Pieces,
     PromptProgress,
     Ready,
     Telemetry,
     Token,
-    Trimmed,
+    TooLong,
 )
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling
@@ -67,21 +68,29 @@ class Dialogue:
         """The answer that is being made."""
         self.wanted = False
         """The last message waits for its answer until the model is loaded."""
-        self.counted: int | None = None
+        self.counted: Counted | None = None
         """Tokens of the conversation with the draft, as last counted."""
+        self.too_long: TooLong | None = None
+        """The answer waits until the user decides what the model need not read; None outside of that."""
         self.pinned = ""
         """Text that every prompt begins with: the engine then has it read already."""
         self._request = 0
         self._warm_request = 0
-        self._measures: dict[int, asyncio.Future[int]] = {}
+        self._asked: dict[int, asyncio.Future[Event]] = {}
         self._count_request = 0
+        self._count_next: str | None = None
+        """A draft that is to be counted once the count before it is known."""
         self._seconds = 0.0
         self._beside: Turn | None = None
         """The answer that is wanted stands beside this one."""
         self._drawn: Sampling | None = None
         """How the answer that is wanted is drawn; None: as in this conversation."""
+        self._begun: Sequence[int] = ()
+        """The tokens that the answer which is wanted begins with."""
+        self._resumes = False
+        """The answer that is being made goes on behind what there was of it,"""
         self._before = 0
-        """Tokens that the answer had when it was continued."""
+        """which was so many tokens."""
         self._left: list[Session] = []
 
     @property
@@ -102,6 +111,7 @@ class Dialogue:
     async def load(self, options: LoadOptions) -> None:
         """Begin to load; `listen` then tells how it goes."""
         self.ready, self.failure, self.telemetry, self.stage = None, None, None, "Starting"
+        self._count_request = 0
         self.recent.clear()
         self.changed()
         await self.client.start(options)
@@ -152,16 +162,16 @@ class Dialogue:
     async def measure(self, text: str, alone: bool = False) -> int:
         """Tokens of a conversation that holds nothing but `text` and, unless `alone`, what is pinned.
 
-        Estimated from the length where no model is loaded, and while an answer is being made.
+        Estimated from the length where no model is loaded.
         """
         messages = [*([] if alone else self._system()), Message("user", text)]
         if self._warm_request:  # or this would wait for it
             self.client.cancel(self._warm_request)
-        if self.ready is not None and self.answer is None:
+        if self.ready is not None:
             with contextlib.suppress(EngineError, asyncio.CancelledError, TimeoutError):
-                future: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-                self._measures[self.client.count(messages)] = future
-                return await asyncio.wait_for(future, MEASURE_SECONDS)
+                told = await asyncio.wait_for(self.told(self.client.count(messages)), MEASURE_SECONDS)
+                if isinstance(told, Counted):
+                    return told.tokens
         return sum(len(message.content.encode("utf-8", "replace")) for message in messages) // 3
 
     def again(self) -> None:
@@ -179,10 +189,8 @@ class Dialogue:
 
     def replay(self, answer: Turn) -> None:
         """The same answer once more, beside itself: drawn with its own settings and seed."""
-        names = [field.name for field in fields(Sampling) if field.name in answer.sampling]
-        own = {name: answer.sampling[name] for name in names}
         if answer.parent is not None:
-            self._want(answer, Sampling(**own))  # type: ignore[arg-type]
+            self._want(answer, _drawn(answer))
 
     def go_on(self) -> None:
         """Continue the last answer in place. Does nothing where none has ended, or no model is loaded."""
@@ -193,18 +201,56 @@ class Dialogue:
             self.beside(last)
         elif answer := self.session.go_on():
             answer.sampling.setdefault(CONTINUED, answer.tokens or 0)
-            self._ask(answer, replace(self.sampling_here(), seed=None), resume=True)
+            self._make(answer, resumes=True)
+
+    def branch(self, answer: Turn, begun: Sequence[int]) -> None:
+        """Another answer beside this one, which begins with these tokens. Only while there is an engine."""
+        self._want(answer, begun=begun)
+
+    def would_be_left_out(self) -> list[Message]:
+        """The messages that `too_long` asks about."""
+        said = [message for message in self._messages() if message.role != "system"]
+        return said[: self.too_long.messages] if self.too_long is not None else []
+
+    def leave_out(self, agreed: bool) -> None:
+        """Go on without the oldest messages, as `too_long` asked; or give the answer up."""
+        answer, too_long, self.too_long = self.answer, self.too_long, None
+        if answer is None or too_long is None:
+            return
+        if agreed:
+            answer.trimmed += too_long.messages
+            self._ask()
+        else:
+            answer.problem = "The conversation is too long for the context, and nothing was left out"
+            self._finish("stopped", "cancelled")
+        self.changed()
+
+    def messages_before(self, turn: Turn) -> list[Message]:
+        """What an answer was made from."""
+        path, at = [], turn.parent
+        while at is not None:
+            path.append(at)
+            at = at.parent
+        return self._system() + self._said(path[::-1])[turn.trimmed :]
+
+    async def told(self, request: int) -> Event:
+        """What the engine first says to a request of one's own."""
+        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
+        self._asked[request] = future
+        return await future
 
     def stop(self) -> None:
         """End the answer at its next token, or no longer wait for one."""
         self.wanted = False
-        if self.answer is not None:
+        if self.too_long is not None:
+            self.leave_out(False)
+        elif self.answer is not None:
             self.client.cancel(self._request)
         self.changed()
 
     def leave(self, session: Session) -> None:
         """Go on with another session. An answer in flight is kept as far as it came."""
-        self.wanted = False
+        self.wanted, self.too_long = False, None
         if self.answer is not None:
             self.client.cancel(self._request)
             self._finish("stopped", "cancelled")
@@ -221,9 +267,12 @@ class Dialogue:
 
     def count(self, draft: str) -> None:
         """Ask how long the conversation is with this draft; the answer comes into `counted`."""
-        if self.ready is None or self.answer is not None:
+        if self.ready is None:
             return
-        messages = [*self._messages(), *([Message("user", draft)] if draft else [])]
+        if self._count_request:
+            self._count_next = draft
+            return
+        messages = [*self._messages(counted=True), *([Message("user", draft)] if draft else [])]
         try:
             self._count_request = self.client.count(messages)
         except EngineError as error:
@@ -240,11 +289,16 @@ class Dialogue:
                 self.pin(self.pinned)
             case Telemetry() as telemetry:
                 self.telemetry = telemetry
-            case Counted(tokens=tokens) if envelope.request == self._count_request:
-                self.counted = tokens
-            case Counted(tokens=tokens) if waiting := self._measures.pop(envelope.request, None):
+            case Counted() as counted if envelope.request == self._count_request:
+                self.counted, self._count_request = counted, 0
+                draft, self._count_next = self._count_next, None
+                if draft is not None:
+                    self.count(draft)
+            case Pieces() | Counted() | Token() | TooLong() | Failed() as event if waiting := self._asked.pop(
+                envelope.request, None
+            ):
                 if not waiting.done():
-                    waiting.set_result(tokens)
+                    waiting.set_result(event)
             case Finished() if envelope.request == self._warm_request:
                 self._warm_request = 0
             case Failed() as failed if self.ready is None or envelope.request == 0:
@@ -255,14 +309,16 @@ class Dialogue:
 
     def _take_answer(self, answer: Turn, event: Event) -> None:
         match event:
-            case Trimmed(messages=messages):
-                answer.trimmed = messages
+            case TooLong() as too_long:
+                self.too_long = too_long
             case PromptProgress() as progress:
                 self.progress = progress
             case Token(text=text, seconds=seconds, index=index, finish=finish) as token:
                 self.progress = None
                 answer.content += text
                 if finish != "stop":
+                    if token.token_id >= 0:  # a server tells none
+                        answer.ids.append(token.token_id)
                     answer.tokens = (answer.tokens or 0) + 1
                     self._seconds += seconds
                     if index:
@@ -278,9 +334,11 @@ class Dialogue:
                 answer.problem = f"{what}. {cure}"
                 self._finish("failed", "")
 
-    def _want(self, beside: Turn | None = None, drawn: Sampling | None = None) -> None:
+    def _want(
+        self, beside: Turn | None = None, drawn: Sampling | None = None, begun: Sequence[int] = ()
+    ) -> None:
         """Have an answer begin, now or when the model is loaded: to the last message, or beside another."""
-        self._beside, self._drawn, self.wanted = beside, drawn, True
+        self._beside, self._drawn, self._begun, self.wanted = beside, drawn, begun, True
         self._begin()
 
     def _begin(self) -> None:
@@ -290,26 +348,43 @@ class Dialogue:
             return
         self.wanted = False
         sampling = self._drawn or self.sampling_here()
-        self._ask(self.session.begin_answer(self.model, asdict(sampling), self._beside), sampling)
+        answer = self.session.begin_answer(self.model, asdict(sampling), self._beside)
+        answer.ids = [*self._begun]
+        answer.trimmed = max((turn.trimmed for turn in self.session.turns), default=0)
+        self._make(answer)
 
-    def _ask(self, answer: Turn, sampling: Sampling, resume: bool = False) -> None:
-        self.answer, self.progress, self._seconds = answer, None, 0.0
-        self._before = (answer.tokens or 0) if resume else 0
+    def _make(self, answer: Turn, resumes: bool = False) -> None:
+        """This answer is being made from now on; `resumes`: behind what there is of it."""
+        self.answer, self.progress, self._seconds, self._resumes = answer, None, 0.0, resumes
+        self._before = (answer.tokens or 0) if resumes else 0
         if self._warm_request:
             self.client.cancel(self._warm_request)
-        messages = self._messages()
-        if resume:
-            messages.append(Message("assistant", answer.content))
-        try:
-            self._request = self.client.chat(messages, sampling, resume=resume)
-        except EngineError as error:
-            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+        self._ask()
         self.changed()
 
-    def _messages(self) -> list[Message]:
-        """The conversation as the model is given it: without answers that stayed empty."""
-        turns = [turn for turn in self.session.turns if turn.content and turn is not self.answer]
-        return [*self._system(), *(Message(turn.role, turn.told) for turn in turns)]
+    def _ask(self) -> None:
+        """Have the engine make the answer that was begun."""
+        answer = self.answer
+        assert answer is not None
+        sampling, messages, begun = _drawn(answer), self._messages(), answer.ids
+        if self._resumes:
+            # Its own seed has drawn what there is, and would draw the same again.
+            sampling, begun = replace(sampling, seed=None), []
+            messages.append(Message("assistant", answer.content, tuple(answer.ids)))
+        try:
+            self._request = self.client.chat(messages, sampling, resume=self._resumes, begun=begun)
+        except EngineError as error:
+            self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
+
+    def _messages(self, counted: bool = False) -> list[Message]:
+        """The conversation as the model is given it; for a count, with what there is of the answer."""
+        turns = [turn for turn in self.session.turns if counted or turn is not self.answer]
+        left_out = max((turn.trimmed for turn in self.session.turns), default=0)
+        return self._system() + self._said(turns)[left_out:]
+
+    def _said(self, turns: Sequence[Turn]) -> list[Message]:
+        """Without answers that stayed empty."""
+        return [Message(turn.role, turn.told, tuple(turn.ids)) for turn in turns if turn.content]
 
     def _system(self) -> list[Message]:
         """What every prompt of this conversation begins with, always the same."""
@@ -333,5 +408,15 @@ class Dialogue:
         if self.answer is not None:
             self.answer.problem = f"{failed.what}. The text up to there is kept"
             self._finish("failed", "")
-        self.ready, self.failure = None, failed
+        self.ready, self.failure, self.too_long = None, failed, None
+        asked, self._asked = self._asked, {}
+        for future in asked.values():
+            if not future.done():
+                future.set_result(failed)
         self.changed()
+
+
+def _drawn(answer: Turn) -> Sampling:
+    """The settings that an answer keeps."""
+    names = [field.name for field in fields(Sampling) if field.name in answer.sampling]
+    return Sampling(**{name: answer.sampling[name] for name in names})  # type: ignore[arg-type]

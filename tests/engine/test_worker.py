@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -19,20 +20,23 @@ from smallchat import paths
 from smallchat.engine.client import LoadOptions, Message, WorkerClient
 from smallchat.engine.events import (
     USED,
+    Alternative,
     Counted,
     Envelope,
     Failed,
     Finished,
+    Pieces,
     PromptProgress,
     Ready,
     Telemetry,
     Token,
-    Trimmed,
+    TooLong,
     dump,
     parse,
 )
 from smallchat.errors import EngineError, ExitCode
 from smallchat.settings import Sampling
+from tests.support.engines import opened
 from tests.support.models import Recipe, model, script, scripted, vocabulary
 
 GREEDY = Sampling(temperature=0.0, seed=1)
@@ -170,26 +174,124 @@ async def test_cancel_during_the_prompt_gives_no_token() -> None:
         assert finished.generated_tokens == 0
 
 
-async def test_what_does_not_fit_is_left_out_and_said() -> None:
+async def test_what_does_not_fit_is_not_answered_but_told() -> None:
     async with running(model(Recipe()).path, threads=1, context=128) as worker:
         await worker.kind(Ready)
         turns = [Message("user" if i % 2 == 0 else "assistant", f"turn {i} " * 3) for i in range(9)]
         messages = [Message("system", "be brief"), *turns]
         request = worker.client.chat(messages, GREEDY, max_tokens=1)
-        trimmed = (await worker.kind(Trimmed, request)).event
-        assert isinstance(trimmed, Trimmed)
-        assert trimmed.messages > 0
-        assert trimmed.messages % 2 == 0  # a question goes together with its answer
-        assert trimmed.tokens <= 96
-        await worker.kind(Finished, request)
+        told = (await worker.kind(TooLong, request)).event
+        assert isinstance(told, TooLong)
+        assert told.room == 96
+        assert told.messages > 0
+        assert told.messages % 2 == 0  # a question goes together with its answer
         counts = []
-        for start in (0, trimmed.messages):
+        for start in (0, told.messages - 2, told.messages):
             asked = worker.client.count([messages[0], *turns[start:]])
             counted = (await worker.kind(Counted, asked)).event
             assert isinstance(counted, Counted)
+            assert counted.room == 96
             counts.append(counted.tokens)
-        assert counts[0] > 96
-        assert counts[1] == trimmed.tokens
+        assert counts[0] == told.tokens > 96
+        assert counts[1] > 0.75 * 96 >= counts[2]  # a little more than had to be: the next message fits too
+        agreed = worker.client.chat([messages[0], *turns[told.messages :]], GREEDY, max_tokens=1)
+        finished = (await worker.kind(Finished, agreed)).event
+        assert isinstance(finished, Finished)
+        assert finished.prompt_tokens == counts[2]
+
+
+async def test_a_count_does_not_wait_for_the_answer() -> None:
+    made = model(Recipe(layers=8, context=8192))
+    async with running(made.path, threads=1, context=8192, kernels="numpy") as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat([Message("user", "z" * 5000)], GREEDY, max_tokens=200)
+        await worker.kind(PromptProgress, request)
+        for number in range(3):
+            asked = worker.client.count([Message("user", "x" * number)])
+            await worker.kind(Counted, asked)
+        assert not worker.of(Finished, request)
+        await worker.kind(Finished, request)
+
+
+async def test_an_answer_begins_with_the_tokens_it_is_given(tmp_path: Path) -> None:
+    """Also in the middle of a character, and where one of them ends it."""
+    words = vocabulary()
+    end, half = words.special("<|im_end|>"), [words.tokens.index("ä"), words.tokens.index("½")]
+    chain = [*words.ids("\nABC"), half[0], half[1], words.tokens.index("ł"), *words.ids("DE"), end]
+    made = scripted(script(320, chain), tmp_path / "alphabet.gguf")
+    async with running(made.path, threads=1) as worker:
+        await worker.kind(Ready)
+        for begun, text in (
+            (words.ids("AB"), "ABC你DE"),
+            ([*words.ids("ABC"), half[0]], "ABC你DE"),
+            ([*words.ids("xyz"), words.tokens.index("D")], "xyzDE"),
+            ([*words.ids("xyz"), end], "xyz"),
+        ):
+            request = worker.client.chat(HELLO, GREEDY, begun=begun)
+            finished = (await worker.kind(Finished, request)).event
+            assert isinstance(finished, Finished)
+            assert finished.reason == "stop"
+            assert "".join(token.text for token in worker.of(Token, request)) == text
+
+
+async def test_alternatives_are_what_softmax_says_of_the_logits() -> None:
+    made = model(Recipe())
+    async with running(made.path, threads=1, kernels="numpy", kv="f32") as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat(HELLO, GREEDY, max_tokens=3, alternatives=5)
+        await worker.kind(Finished, request)
+        tokens = worker.of(Token, request)
+        # The second place, looked at afterwards, is the same.
+        begun = [tokens[0].token_id]
+        again = worker.client.chat(HELLO, GREEDY, max_tokens=1, begun=begun, alternatives=5)
+        await worker.kind(Finished, again)
+    assert worker.of(Token, again)[0].alternatives == tokens[1].alternatives
+    with opened(made.path) as engine:
+        prompt = engine.template.render([{"role": "user", "content": HELLO[0].content}], engine.tokenizer)
+        ids = prompt + [token.token_id for token in tokens]
+        logits = engine.logits(ids)[len(prompt) - 1 : -1].astype(np.float64)
+    logits[:, made.vocabulary.fillers] = -np.inf
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    for token, share in zip(tokens, shares, strict=True):
+        assert [one.token_id for one in token.alternatives] == np.argsort(-share, kind="stable")[:5].tolist()
+        told = [one.probability for one in token.alternatives]
+        assert told == pytest.approx(np.sort(share)[:-6:-1].tolist(), rel=1e-3)
+        assert token.alternatives[0].token_id == token.token_id
+
+
+async def test_pieces_are_the_tokens_that_were_said_or_else_those_it_is_read_as() -> None:
+    words = vocabulary()
+    whole, apart = [words.texts["你好"]], [words.tokens.index(letter) for letter in "ä½łå¥½"]
+    async with running(model(Recipe()).path, threads=1) as worker:
+        await worker.kind(Ready)
+        for ids, expected in (
+            (apart, apart),
+            ([], whole),
+            ([5, 6], whole),
+            ([-7], whole),
+            ([1 << 30], whole),
+        ):
+            told = (await worker.kind(Pieces, worker.client.pieces("你好", ids))).event
+            assert isinstance(told, Pieces)
+            assert list(told.ids) == expected
+            assert b"".join(told.pieces).decode() == "你好"
+
+
+async def test_an_answer_in_other_tokens_than_its_text_is_read_as_is_not_read_again() -> None:
+    """What was said letter by letter stays letter by letter in the next prompt."""
+    words = vocabulary()
+    ids = [words.tokens.index(letter) for letter in "ä½łå¥½"]
+    async with running(model(Recipe()).path, threads=1) as worker:
+        await worker.kind(Ready)
+        reused = []
+        for known in ((), tuple(ids)):
+            first = worker.client.chat(HELLO, GREEDY, max_tokens=1, begun=ids)
+            await worker.kind(Finished, first)
+            messages = [*HELLO, Message("assistant", "你好", known), Message("user", "and?")]
+            finished = (await worker.kind(Finished, worker.client.chat(messages, GREEDY, max_tokens=1))).event
+            assert isinstance(finished, Finished)
+            reused.append(finished.reused_tokens)
+    assert reused[1] == reused[0] + len(ids)
 
 
 async def test_a_message_larger_than_the_context_fails_with_words() -> None:
@@ -306,9 +408,15 @@ def test_nothing_but_events_reaches_standard_output_and_nonsense_is_ignored() ->
     assert "Traceback" not in failures[4].what
 
 
+LISTS = (
+    Pieces((1, 2), (b"\xe4\xbd", b"\x00")),
+    Token(5, "a", 1, 0.5, 1.5, alternatives=(Alternative(5, b"a", 0.75), Alternative(6, b"\xff", 0.25))),
+)
+
+
 def test_events_survive_the_wire() -> None:
     text = 'half "quotes" \x1b[31m 你好 \ud83d 🙂 \n'
-    for event in (Token(5, text, 0, 0.5, 1.5, "stop"), Failed("what", "cure", 3), Trimmed(2, 30, 64)):
+    for event in (Token(5, text, 0, 0.5, 1.5, "stop"), Failed("what", "cure", 3), TooLong(2, 30, 64), *LISTS):
         line = dump(Envelope(7, event))
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1

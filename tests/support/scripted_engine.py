@@ -18,12 +18,13 @@ from smallchat.engine.events import (
     FinishReason,
     Loading,
     Memory,
+    Pieces,
     PromptProgress,
     Ready,
     Storage,
     Telemetry,
     Token,
-    Trimmed,
+    TooLong,
 )
 from smallchat.errors import EngineError
 from smallchat.settings import Sampling
@@ -107,6 +108,8 @@ class Request:
     number: int
     messages: list[Message]
     sampling: Sampling
+    begun: list[int]
+    alternatives: int
     resume: bool = False
 
 
@@ -119,6 +122,7 @@ class ScriptedEngine:
         self.chats: list[Request] = []
         self.cancelled: list[int] = []
         self.counts: list[list[Message]] = []
+        self.asked_pieces: list[tuple[str, list[int]]] = []
         self.closed = False
         self.dead = False
         self._queue: asyncio.Queue[Envelope | None] = asyncio.Queue()
@@ -144,11 +148,13 @@ class ScriptedEngine:
         sampling: Sampling,
         max_tokens: int | None = None,
         resume: bool = False,
+        begun: Sequence[int] = (),
+        alternatives: int = 0,
     ) -> int:
         self._check()
         self._number += 1
         self._generated = 0
-        self.chats.append(Request(self._number, list(messages), sampling, resume))
+        self.chats.append(Request(self._number, list(messages), sampling, list(begun), alternatives, resume))
         return self._number
 
     def cancel(self, request: int) -> None:
@@ -161,7 +167,15 @@ class ScriptedEngine:
         self._number += 1
         self.counts.append(list(messages))
         tokens = sum(len(message.content) for message in messages)
-        self._queue.put_nowait(Envelope(self._number, Counted(tokens)))
+        self._queue.put_nowait(Envelope(self._number, Counted(tokens, self.ready_event.context * 3 // 4)))
+        return self._number
+
+    def pieces(self, text: str, ids: Sequence[int]) -> int:
+        self._check()
+        self._number += 1
+        self.asked_pieces.append((text, list(ids)))
+        letters = [letter.encode() for letter in text]
+        self._queue.put_nowait(Envelope(self._number, Pieces(tuple(map(ord, text)), tuple(letters))))
         return self._number
 
     async def close(self) -> None:
@@ -195,9 +209,9 @@ class ScriptedEngine:
         """Progress of the prompt."""
         self.emit(PromptProgress(done, total, 0, 0.5))
 
-    def trim(self, messages: int) -> None:
-        """The oldest messages are left out."""
-        self.emit(Trimmed(messages, 4000, 4096))
+    def too_long(self, messages: int) -> None:
+        """The oldest messages would have to be left out."""
+        self.emit(TooLong(messages, 4000, 3072))
 
     def finish(self, reason: FinishReason = "stop", seed: int = 7) -> None:
         """The answer ends."""

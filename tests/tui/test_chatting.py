@@ -37,7 +37,7 @@ async def test_the_conversation_so_far_is_sent_along() -> None:
         assert run.engine.chats[1].messages == [
             Message("system", "Be brief."),
             Message("user", "One?"),
-            Message("assistant", "1"),
+            Message("assistant", "1", (1000,)),
             Message("user", "Two?"),
         ]
 
@@ -197,15 +197,57 @@ async def test_the_hint_counts_the_draft() -> None:
         await run.until(lambda: "12 of 4,096 tokens" in run.hint)
         assert run.engine.counts[-1] == [Message("user", "twelve chars")]
         await run.type("x" * 5000)
-        await run.until(lambda: "the oldest messages will be left out" in run.hint)
+        await run.until(lambda: "too long: Enter asks what to leave out" in run.hint)
 
 
-async def test_messages_that_no_longer_fit_are_told() -> None:
+async def test_the_meter_follows_while_an_answer_is_made() -> None:
     async with running() as run:
+        await run.ask("12345")
+        run.engine.say("1234")
+        await run.type("123")
+        await run.until(lambda: "12 of 4,096 tokens" in run.hint)
+
+
+async def test_nothing_is_left_out_before_the_user_agrees() -> None:
+    async with running() as run:
+        for number in range(3):
+            await run.answer(f"question {number}", f"answer {number}")
         await run.ask("And now?")
-        run.engine.trim(6)
+        asked = run.engine.chats[-1]
+        assert len(asked.messages) == 7
+        run.engine.too_long(4)
+        await run.shows(
+            "The conversation has 4,000 tokens with this message; 3,072 fit",
+            "To go on, the model would no longer read the first 4 messages",
+            "“answer 1”",
+        )
+        assert run.engine.chats[-1] is asked
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.chats[-1] is not asked)
+        sent = [one.content for one in run.engine.chats[-1].messages]
+        assert sent == ["question 2", "answer 2", "And now?"]
         run.engine.answer("Well.")
-        await run.shows("The first 6 messages no longer fit the context and were not sent", "Well.")
+        await run.shows("The first 4 messages no longer fit the context and were not sent", "Well.")
+        # What was agreed on stays so, and is not asked again.
+        await run.answer("And then?", "That.")
+        assert len(run.engine.chats[-1].messages) == 5
+        await run.until(lambda: run.engine.counts[-1][0].content == "question 2")
+
+
+async def test_who_leaves_nothing_out_gets_no_answer_and_loses_nothing() -> None:
+    async with running() as run:
+        await run.answer("one", "two")
+        await run.ask("three")
+        run.engine.too_long(2)
+        await run.shows("Do not answer")
+        await run.pilot.press("right", "enter")
+        await run.shows("stopped · The conversation is too long for the context")
+        assert not run.chat.dialogue.busy
+        assert len(run.engine.chats) == 2
+        assert [text for _, text, _ in run.stored()] == ["one", "two", "three", ""]
+        await run.pilot.press("ctrl+r")  # asked again, it is answered with all there is
+        await run.until(lambda: len(run.engine.chats) == 3)
+        assert len(run.engine.chats[-1].messages) == 3
 
 
 async def test_an_answer_cut_by_the_context_says_so() -> None:

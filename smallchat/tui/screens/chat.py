@@ -41,8 +41,8 @@ from smallchat.tui.widgets.topline import TopLine
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
 
-COUNT_AFTER = 0.3
-"""Seconds without a key press after which the draft's tokens are counted."""
+COUNT_AFTER = 0.05
+"""Seconds after a key press at which the draft's tokens are counted, with all that is typed until then."""
 
 
 class ChatScreen(Guarded, Conversations, ChatCommands):
@@ -156,6 +156,7 @@ class ChatScreen(Guarded, Conversations, ChatCommands):
         self.prompt.border_title = self.told_edit() or Content(self.told_here())
         self._tell_notes(dialogue.ready)
         self._tell_failure()
+        self.ask_what_to_leave_out()
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
         if self.clock is not None and not moving:
             self.clock.rest()
@@ -257,7 +258,8 @@ class ChatScreen(Guarded, Conversations, ChatCommands):
         """Keep the draft. An edited message is not sent by itself any more."""
         self._queued = False
         self._keeper.typed(event.text_area.text)
-        self._to_count_at = time.monotonic() + COUNT_AFTER
+        if self._to_count_at is None:
+            self._to_count_at = time.monotonic() + COUNT_AFTER
         self.wake()
 
     def on_choice_chosen(self, event: Choice.Chosen) -> None:

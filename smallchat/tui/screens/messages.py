@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from smallchat.engine.events import TooLong
 from smallchat.tui import code
 from smallchat.tui.screens.pick import PickScreen
+from smallchat.tui.screens.problem import too_long_problem
 from smallchat.tui.screens.reading import Reading
 from smallchat.tui.screens.view import ViewScreen
 from smallchat.tui.text import count, one_line
@@ -16,6 +18,17 @@ class Messages(Reading):
     """A screen on which the keyboard belongs to the prompt or, with `action_messages`, to the messages."""
 
     prompt: Prompt
+    _asked: TooLong | None = None
+
+    def ask_what_to_leave_out(self) -> None:
+        """Where the conversation no longer fits the context: once, before anything is left out."""
+        dialogue = self.dialogue
+        if dialogue.too_long is self._asked or not self.is_current:
+            return
+        self._asked = dialogue.too_long
+        if dialogue.too_long is not None:
+            screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out())
+            self.app.push_screen(screen, lambda way: dialogue.leave_out(way == "out"))
 
     def action_messages(self) -> None:
         """From the prompt to the messages, and back."""

@@ -12,10 +12,13 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
-from smallchat.engine.client import LoadOptions
-from smallchat.engine.events import Failed
+from smallchat.engine.client import LoadOptions, Message
+from smallchat.engine.events import Failed, TooLong
 from smallchat.errors import StorageError
-from smallchat.tui.text import plain
+from smallchat.tui.text import count, one_line, plain
+
+BEGINNING = 48
+"""Characters of a message by which it is known again."""
 
 
 class ProblemScreen(ModalScreen[str]):
@@ -52,6 +55,24 @@ def model_problem(failed: Failed, load: LoadOptions) -> ProblemScreen:
     if not load.demo:
         ways.append(("builtin", "Use the built-in model"))
     return ProblemScreen(failed.what, failed.cure, [*ways, ("quit", "Quit")])
+
+
+def too_long_problem(too_long: TooLong, left_out: Sequence[Message]) -> ProblemScreen:
+    """The conversation no longer fits: go on without its oldest messages, or not at all."""
+    what = (
+        f"The conversation has {count(too_long.tokens, 'token')} with this message; {too_long.room:,} fit "
+        "beside an answer"
+    )
+    cure = f"To go on, the model would no longer read the first {count(len(left_out), 'message')}"
+    if left_out:
+        cure += f", from “{_beginning(left_out[0])}” to “{_beginning(left_out[-1])}”"
+    ways = [("out", "Leave them out"), ("stop", "Do not answer")]
+    return ProblemScreen(what, f"{cure}. They stay saved, and on the screen.", ways)
+
+
+def _beginning(message: Message) -> str:
+    text = one_line(message.content)
+    return text if len(text) <= BEGINNING else text[:BEGINNING].rstrip() + "…"
 
 
 def storage_problem(error: StorageError) -> ProblemScreen:

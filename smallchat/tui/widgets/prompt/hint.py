@@ -13,9 +13,9 @@ def hint(dialogue: Dialogue, queued: bool, at_end: bool) -> str:
     parts = [] if at_end else ["↓ more below: Ctrl+End"]
     if dialogue.ready is not None and dialogue.counted is not None:
         context = dialogue.ready.context
-        parts.append(f"{dialogue.counted:,} of {count(context, 'token')}")
-        if dialogue.counted > context:
-            parts.append("the oldest messages will be left out")
+        parts.append(f"{dialogue.counted.tokens:,} of {count(context, 'token')}")
+        if dialogue.counted.tokens > dialogue.counted.room:
+            parts.append("too long: Enter asks what to leave out")
     if dialogue.busy:
         parts.append("Enter sends after this answer")
     elif dialogue.ready is None and dialogue.failure is None:
