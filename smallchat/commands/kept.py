@@ -36,7 +36,7 @@ class Kept:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The conversation up to the question, as a model is given it: role, content and, if known, tokens."""
+        """The conversation up to the question, as a model is given it."""
         said: list[dict[str, Any]] = [
             {"role": turn.role, "content": turn.told, "ids": tuple(turn.ids)}
             for turn in self._session.turns
