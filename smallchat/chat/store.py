@@ -277,7 +277,9 @@ class Store:
 
         `durable`: survives a power failure too, at the price of waiting for the disk.
         """
-        if self.connection.in_transaction:
+        with self._told():
+            within = self.connection.in_transaction
+        if within:
             yield
             return
         with self._told():

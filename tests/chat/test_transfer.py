@@ -80,7 +80,7 @@ def test_markdown_is_the_open_way(store: Store) -> None:
     session = talk(store)
     session.switch(session.siblings(session.turns[1])[1])
     assert transfer.exported(store, store.conversations(), "md") == (
-        "# Which fruit? 家族\n\n> Be brief.\n> And kind.\n\n"
+        "# Which fruit?\n\n> Be brief.\n> And kind.\n\n"
         "## You\n\nWhich fruit? 家族\n\nSources: [[Log]] › Trees, lines 3–9\n\n"
         "## smallchat\n\n*SmallThinker 4B Q4_0 · seed 7*\n\n# Mango\n\nof course.\n\n"
         "## You\n\nAnd?\n\n## smallchat\n\n*SmallThinker 4B Q4_0*\n\nHalf an ans\n"
