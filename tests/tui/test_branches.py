@@ -10,6 +10,11 @@ from tests.tui.running import Running, running
 from tests.tui.test_messages import marked
 
 
+def asked(run: Running, number: int) -> list[tuple[str, str]]:
+    """What the engine was given: roles and texts."""
+    return [(message.role, message.content) for message in run.engine.chats[number].messages]
+
+
 def said(run: Running) -> list[str]:
     return [turn.content for turn in run.turns]
 
@@ -48,11 +53,7 @@ async def test_the_branch_that_was_open_opens_again() -> None:
         await run.pilot.press("ctrl+o", "enter")
         await run.shows("First.", "‹ 1/2 ›")
         await run.ask("Why first?")
-        assert run.engine.chats[0].messages == [
-            Message("user", "Hello?"),
-            Message("assistant", "First."),
-            Message("user", "Why first?"),
-        ]
+        assert asked(run, 0) == [("user", "Hello?"), ("assistant", "First."), ("user", "Why first?")]
 
 
 async def test_a_message_in_other_words_makes_a_branch() -> None:
@@ -135,7 +136,8 @@ async def test_a_stopped_answer_goes_on_in_place() -> None:
         await run.pilot.press("escape", "o")
         await run.until(lambda: len(run.engine.chats) == 2)
         assert run.engine.chats[1].resume
-        assert run.engine.chats[1].messages == [Message("user", "Story?"), Message("assistant", "Once upon")]
+        assert asked(run, 1) == [("user", "Story?"), ("assistant", "Once upon")]
+        assert run.engine.chats[1].messages[-1].ids == (1000, 1001)
         run.engine.say(" a ", "time.")
         await run.shows("Once upon a time.")
         run.engine.finish(seed=9)

@@ -65,8 +65,8 @@ async def test_a_new_conversation_leaves_the_old_one_as_it_is() -> None:
         assert [message.content for message in run.engine.chats[1].messages] == ["Second?"]
         await run.pilot.press("ctrl+o", "down", "enter")
         await run.until(lambda: [turn.content for turn in run.turns] == ["First?", "1"])
-        await run.shows("First?")
-        await run.shows_no_more("Second?")
+        await run.shows("▌ First?")
+        await run.shows_no_more("▌ Second?")
 
 
 async def test_leaving_an_answer_in_the_making_keeps_what_it_had() -> None:

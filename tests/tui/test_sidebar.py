@@ -22,7 +22,7 @@ async def search(run: Running, words: str) -> None:
 
 async def test_the_sidebar_is_there_where_there_is_room() -> None:
     save(("First?", "1"))
-    async with running(size=(109, 30)) as run:
+    async with running(size=(109, 30), sidebar=True) as run:
         assert not run.chat.sidebar.shown
         await run.pilot.resize_terminal(110, 30)
         await run.until(lambda: run.chat.sidebar.shown)
@@ -49,7 +49,7 @@ async def test_in_a_narrow_terminal_it_comes_for_a_choice_and_goes() -> None:
 
 async def test_a_conversation_gets_another_name() -> None:
     save(("First?", "1"), ("Second?", "2"))
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await run.pilot.press("ctrl+o", "r")
         await run.until(lambda: run.chat.sidebar.field.value == "Second?")
         run.chat.sidebar.field.value = "  Garden   plan "
@@ -69,7 +69,7 @@ async def test_a_conversation_gets_another_name() -> None:
 
 async def test_a_pinned_conversation_stands_above() -> None:
     save(("First?", "1"), ("Second?", "2"))
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await run.pilot.press("ctrl+o", "down", "p")
         await run.until(lambda: listed(run) == ["First?", "Second?"])
         await run.shows("Pinned", "Today")
@@ -79,7 +79,7 @@ async def test_a_pinned_conversation_stands_above() -> None:
 
 
 async def test_an_answer_in_the_making_and_branches_are_marked() -> None:
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await run.ask("Hello?")
         await run.until(lambda: "● Hello?" in run.screen and "…" in run.screen)
         run.engine.answer("First.")
@@ -103,7 +103,7 @@ async def test_the_search_jumps_to_the_message_on_its_branch() -> None:
     session.reply("More.")
     store.close()
     save(("Another one?", "Indeed."))
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await search(run, "pineappl")
         await run.until(lambda: "Pineapple, **of" in run.screen)
         await run.pilot.press("enter")
@@ -121,7 +121,7 @@ async def test_the_search_jumps_to_the_message_on_its_branch() -> None:
 
 
 async def test_the_search_finds_chinese_and_what_was_said_just_now() -> None:
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await run.answer("什么时候修剪苹果树?", "二月。")
         await run.pilot.press("ctrl+n")
         await search(run, "苹果")
@@ -131,7 +131,7 @@ async def test_the_search_finds_chinese_and_what_was_said_just_now() -> None:
 
 async def test_the_search_says_where_there_is_nothing() -> None:
     save(("First?", "1"))
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await search(run, "nowhere")
         await run.shows("Nothing was found")
         await run.pilot.press("enter", "escape")
@@ -149,7 +149,7 @@ async def test_find_is_a_command_too() -> None:
 
 async def test_a_jump_into_a_long_conversation_mounts_few_messages() -> None:
     save(tuple(f"text {number} of {number}" for number in range(1000)))
-    async with running(size=(120, 30)) as run:
+    async with running(size=(120, 30), sidebar=True) as run:
         await search(run, '"text 400"')
         await run.until(lambda: run.chat.sidebar._found)
         await run.pilot.press("enter")
@@ -170,7 +170,7 @@ async def test_a_jump_into_a_long_conversation_mounts_few_messages() -> None:
 
 async def test_scrolling_down_brings_later_messages() -> None:
     save(tuple(f"text {number} of {number}" for number in range(100)))
-    async with running(size=(120, 30)) as run:
+    async with running(size=(120, 30), sidebar=True) as run:
         await search(run, '"text 40"')
         await run.until(lambda: run.chat.sidebar._found)
         await run.pilot.press("enter")
@@ -186,7 +186,7 @@ async def test_scrolling_down_brings_later_messages() -> None:
 
 async def test_a_store_in_memory_is_searched_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "conversations", lambda: MEMORY)
-    async with running() as run:
+    async with running(sidebar=True) as run:
         await run.answer("First?", "in February")
         await run.pilot.press("ctrl+n")
         await search(run, "febr")

@@ -233,6 +233,7 @@ class Conversations(Branching):
     def action_undo_delete(self) -> None:
         """Bring back what was deleted last."""
         if self._gone and self._store_change(lambda: self._store.restore(self._gone[-1].id)):
+            self.sidebar.mark(self._gone[-1])
             self._gone = self._gone[:-1]
             self.sidebar.tell("")
 

@@ -89,6 +89,8 @@ class Sidebar(Vertical):
         """What was found; None: nothing is looked for."""
         self._rows: list[Conversation | Found | None] = []
         """What stands on each line of the list; None: a heading."""
+        self._marked: Conversation | None = None
+        """The conversation to be marked next, whatever was marked before."""
         self._named: Conversation | None = None
         """The conversation that is getting another name."""
 
@@ -129,6 +131,10 @@ class Sidebar(Vertical):
         self._conversations, self._current, self._running = conversations, current, running
         if self._found is None:
             self._fill(anew)
+
+    def mark(self, conversation: Conversation) -> None:
+        """Have the next `show` mark this one."""
+        self._marked = conversation
 
     def show_found(self, found: Sequence[Found] | None) -> None:
         """What the search found; None: back to the conversations."""
@@ -204,6 +210,8 @@ class Sidebar(Vertical):
         before, place = self._row, self.entries.highlighted
         if anew or not self.has_focus_within:
             before = None
+        if self._marked is not None:
+            before, self._marked = self._marked, None
         width = max(8, self.entries.scrollable_content_region.width - 2)
         self._rows = []
         options: list[Option] = []

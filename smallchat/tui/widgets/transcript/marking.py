@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.geometry import Region
 
 from smallchat.chat.records import Turn
 from smallchat.tui import keys
@@ -84,7 +85,7 @@ class Marking(VerticalScroll, inherit_bindings=False):
 
     def _scroll_within(self, view: TurnView, step: int) -> bool:
         """Show more of a message that is longer than the screen; False where there is no more."""
-        region, height = view.virtual_region, self.size.height
+        region, height = _place(view), self.size.height
         top, bottom = self.scroll_y, self.scroll_y + height
         if region.height <= height:
             return False
@@ -109,7 +110,7 @@ class Marking(VerticalScroll, inherit_bindings=False):
         self.call_after_refresh(self._bring_into_view, view, step)
 
     def _bring_into_view(self, view: TurnView, step: int) -> None:
-        region, height = view.virtual_region, self.size.height
+        region, height = _place(view), self.size.height
         begin, end = region.y, region.bottom - height
         target = self.scroll_y
         if region.height > height:
@@ -121,3 +122,8 @@ class Marking(VerticalScroll, inherit_bindings=False):
             self._wake()
         elif target != self.scroll_y:
             self.scroll_to(y=target, animate=False, immediate=True)
+
+
+def _place(view: TurnView) -> Region:
+    """Where it is in all that can be scrolled to: below the empty line at the top (`#turns` in styles)."""
+    return view.virtual_region.translate((0, 1))
