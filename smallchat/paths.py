@@ -51,6 +51,13 @@ def checkpoints() -> Path:
     return cache() / "checkpoints"
 
 
+def heat_profile(model: Path) -> Path:
+    """Which experts of this file were used lately; a file that changed has none."""
+    found = model.stat()
+    told = f"{model.resolve()} {found.st_size} {found.st_mtime_ns}"
+    return cache() / "heat" / f"{hashlib.sha256(os.fsencode(told)).hexdigest()[:20]}.npy"
+
+
 def models() -> Path:
     """Where `--model NAME` looks for `NAME.gguf`."""
     return data() / "models"

@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,8 @@ class Store:
         self.path = path
         self._hidden: set[int] = set()
         """Conversations that were deleted here."""
+        self.purged: list[int] = []
+        """Conversations that were removed for good since the file was opened."""
         with self._told():
             if path != MEMORY:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -201,11 +203,14 @@ class Store:
         with self.transaction(durable=True):
             old = f"deleted < {time.time() - UNDO_SECONDS}"
             gone = f"SELECT id FROM conversations WHERE {old} OR deleted IS NOT NULL AND id IN ({ours})"
+            ids = [row["id"] for row in self.connection.execute(gone)]
             found = f"SELECT id, content FROM messages WHERE searched AND conversation IN ({gone})"
             for message, content in self.connection.execute(found).fetchall():
                 index.drop(self.connection, message, content)
-            self.connection.execute(f"DELETE FROM drafts WHERE conversation IN ({gone})")
+            for table in ("drafts", "pastes"):
+                self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
             self.connection.execute(f"DELETE FROM conversations WHERE id IN ({gone})")
+        self.purged += ids
 
     def save_draft(self, conversation: int | None, text: str) -> None:
         """Keep what is typed and not sent; empty text: nothing is."""
@@ -223,6 +228,22 @@ class Store:
         with self._told():
             row = self.connection.execute(sql, (conversation or NOT_BEGUN,)).fetchone()
         return row["text"] if row else ""
+
+    def save_pastes(self, conversation: int | None, texts: Sequence[str]) -> None:
+        """Keep what was pasted for a message that is not sent."""
+        key = conversation or NOT_BEGUN
+        with self.transaction():
+            self.connection.execute("DELETE FROM pastes WHERE conversation = ?", (key,))
+            if texts:
+                kept = json.dumps([rows.text(text) for text in texts])
+                self.connection.execute("INSERT INTO pastes VALUES (?, ?)", (key, kept))
+
+    def pastes(self, conversation: int | None) -> list[str]:
+        """What was pasted there for a message that is not sent."""
+        sql = "SELECT texts FROM pastes WHERE conversation = ?"
+        with self._told():
+            row = self.connection.execute(sql, (conversation or NOT_BEGUN,)).fetchone()
+        return list(json.loads(row["texts"])) if row else []
 
     def save_edit(self, conversation: int, message: int, text: str | None) -> None:
         """Keep what one of the user's messages is being changed to; None: it is not, any more."""

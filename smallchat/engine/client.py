@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +20,7 @@ from typing import Any, Protocol
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
-from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, SparseHead
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, Settings, SparseHead
 
 LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
@@ -47,6 +48,7 @@ class LoadOptions:
     threads: int | None = None
     context: int = DEFAULT_CONTEXT
     checkpoints: int = 0
+    beside: int = 0
     demo: bool = False
 
     def arguments(self) -> dict[str, Any]:
@@ -71,13 +73,14 @@ class EngineClient(Protocol):
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """Ask for an answer; returns the request's number, which its events carry.
 
         Events: `PromptProgress`…, `Token`…, then `Finished` or `Failed`; or `TooLong` and nothing else.
         `resume`: the last message is an assistant's and is continued in place. `begun`: tokens that the
         answer begins with; the first `Token` has their text too. `alternatives`: how many of the most likely
-        tokens are told with each.
+        tokens are told with each. `owner`: number of the conversation, whose checkpoints go with it.
         """
 
     def cancel(self, request: int) -> None:
@@ -89,6 +92,11 @@ class EngineClient(Protocol):
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         """Ask for the tokens of an answer: `ids` if they say `text`, else those that `text` is read as; a
         `Pieces` event follows.
+        """
+
+    def resize(self, mem: int | None) -> int:
+        """Ask for another memory budget, in bytes (None: no limit), also while an answer comes; `Resized` or
+        `Failed` follows.
         """
 
     async def close(self) -> None:
@@ -135,6 +143,9 @@ class WorkerClient:
             self._process = None
             what = f"The decoder's process ended unexpectedly (code {code})"
             cure = f"Load the model again; details are in {paths.engine_log()}"
+            if code == -getattr(signal, "SIGBUS", 0):
+                what = "The model file was cut, or could not be read, while it was in use"
+                cure = "Check the file and the disk, then load the model again"
             yield Envelope(0, Failed(what, cure, int(ExitCode.ENGINE)))
 
     def chat(
@@ -145,6 +156,7 @@ class WorkerClient:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """See `EngineClient.chat`. Raises `EngineError` where no engine runs."""
         return self._send(
@@ -155,6 +167,7 @@ class WorkerClient:
             resume=resume,
             begun=[*begun],
             alternatives=alternatives,
+            owner=owner,
         )
 
     def cancel(self, request: int) -> None:
@@ -169,6 +182,10 @@ class WorkerClient:
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         """See `EngineClient.pieces`. Raises `EngineError` where no engine runs."""
         return self._send("pieces", text=text, ids=[*ids])
+
+    def resize(self, mem: int | None) -> int:
+        """See `EngineClient.resize`. Raises `EngineError` where no engine runs."""
+        return self._send("resize", mem=mem)
 
     async def close(self) -> None:
         """See `EngineClient.close`."""
@@ -192,3 +209,12 @@ class WorkerClient:
         line = {"request": self._next_request, "operation": operation, **body}
         process.stdin.write(json.dumps(line).encode("ascii") + b"\n")
         return self._next_request
+
+
+def client_for(settings: Settings) -> EngineClient:
+    """The decoder's process, or the server that was asked for."""
+    if settings.endpoint is None:
+        return WorkerClient()
+    from smallchat.engine.endpoint import EndpointClient
+
+    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)

@@ -86,10 +86,11 @@ class EndpointClient:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """See `EngineClient.chat`. The server cuts or refuses what does not fit. Raises `EngineError`."""
         if self._worker is not None:
-            return self._worker.chat(messages, sampling, max_tokens, resume, begun, alternatives)
+            return self._worker.chat(messages, sampling, max_tokens, resume, begun, alternatives, owner)
         if begun or alternatives:
             raise _no_tokens()
         if self._http is None or not self._model:
@@ -120,6 +121,12 @@ class EndpointClient:
         if self._worker is not None:
             return self._worker.pieces(text, ids)
         raise _no_tokens()
+
+    def resize(self, mem: int | None) -> int:
+        """See `EngineClient.resize`. Raises `EngineError`: a server's memory is its own."""
+        if self._worker is not None:
+            return self._worker.resize(mem)
+        raise EngineError(f"The memory of {self._host} is not ours to set", "Set it there")
 
     async def close(self) -> None:
         """See `EngineClient.close`."""

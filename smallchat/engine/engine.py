@@ -6,12 +6,14 @@ it has computed stays in the KV cache, so that the next prompt that begins with 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -36,11 +38,12 @@ from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
-from smallchat.engine.watching import CancelledError, PromptWatcher, report_layers
+from smallchat.engine.watching import CancelledError, PromptWatcher, StepWatcher, report_layers
 from smallchat.errors import ContextError, EngineError
-from smallchat.experts import budget
+from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import DirectFile
+from smallchat.experts.mapped import MappedExperts
 from smallchat.experts.prefetch import Prefetcher
 from smallchat.experts.slab import Slab, SlabSizes
 from smallchat.kernels import Kernels, choose
@@ -92,6 +95,7 @@ class Engine:
         kv: KVType,
         sparse_head: SparseHead | None,
         checkpoints: int,
+        beside: int,
     ) -> None:
         """Use `Engine.load`."""
         self.config, self.weights = model.config, model.weights
@@ -117,10 +121,13 @@ class Engine:
         self._ids: list[int] = []  # what the cache holds
         self._checkpoint_bytes = checkpoints
         self._fingerprint: bytes | None = None  # known once it is wanted
+        self._owner = 0  # of the latest prompt
         self._unsaved = False  # something was read that may be no checkpoint yet
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
+        self._beside, self._remembered = beside, 0
         self._kv_blocks = 0  # that room was made for
+        self._passing = self._answering = False
         self._blas = threadpoolctl.ThreadpoolController()
         self._start(model)
         try:  # while the other ranks load
@@ -181,7 +188,24 @@ class Engine:
         )
         if self._ranks is not None:
             self._ranks.watch = experts.check
+        heat = self.tally.heat.table
+        if not heat.any():
+            kept = profile.load(paths.heat_profile(path), heat.shape)
+            if kept is not None:
+                heat[:] = kept
+        experts.wish(at for at in np.argsort(-heat, axis=None).tolist() if heat.flat[at] > 0)
         return experts
+
+    def warm(self) -> bool:
+        """Read on what is likely to be wanted, while nothing else is done; at once. False: that was all."""
+        return isinstance(self.experts, CachedExperts) and self.experts.warm()
+
+    def remember(self) -> None:
+        """Keep for the next start which experts were used lately. Never raises."""
+        if self.tally.tokens != self._remembered:
+            self._remembered = self.tally.tokens
+            with contextlib.suppress(OSError):
+                profile.save(paths.heat_profile(self.path), self.tally.heat.table)
 
     @classmethod
     def load(
@@ -221,16 +245,12 @@ class Engine:
             config = model.config
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
-            context = fitting_context(context, config, model.gguf.path, limit, kv)
+            threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
+            room = budget.room(limit, model.weights.dense_bytes, threads, beside)
+            context = fitting_context(context, config, model.gguf.path, room, kv)
             size = kv_bytes(config, context, kv)
             refuse_larger_than_memory(size, context)
-            threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
-            plan = budget.plan(
-                *(limit, model.weights.dense_bytes, size, model.layout),
-                least=budget.least_slots(config.experts, config.experts_used),
-                ranks=threads,
-                beside=beside,
-            )
+            plan = _plan(limit, model, size, threads, beside)
             chosen, note = choose(kernels)
             if not plan.mapped:
                 model = hold_dense(model)
@@ -244,6 +264,7 @@ class Engine:
                 kv=kv,
                 sparse_head=sparse_head,
                 checkpoints=checkpoints,
+                beside=beside,
             )
         except BaseException:
             model.close()
@@ -311,6 +332,7 @@ class Engine:
         seed: int | None = None,
         begun: int = 0,
         alternatives: int = 0,
+        owner: int = 0,
         on_prompt: Callable[[PromptProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Token]:
@@ -323,6 +345,7 @@ class Engine:
 
         So many of the last `ids` as `begun` says are the beginning of the answer: the first event's text has
         theirs before its own. Each event tells as many of the most likely tokens as `alternatives` says.
+        `owner` is the number of the conversation, for `checkpoints.forget`.
 
         Same settings, seed, model and threads give the same text. The part of the prompt that is still in the
         KV cache is not computed again; float32 rounding may then differ in the last digit.
@@ -336,6 +359,7 @@ class Engine:
         tokens = self._checked(ids, self.context)
         sampler = Sampler(sampling, self.tokenizer.fillers)
         head = tokens[len(tokens) - begun :].tolist()
+        self._owner = owner
         return self._generate(tokens, head, max_tokens, alternatives, sampler, on_prompt, should_stop)
 
     def feed(self, ids: Sequence[int]) -> Floats | None:
@@ -367,6 +391,41 @@ class Engine:
         self._cache.rewind(0)
         self._ids, self._logits = [], None
 
+    def resize(self, mem: int | None) -> None:
+        """Another memory budget, in bytes, from now on (None: no limit): experts leave at once, or room is
+        made for more. Where none held so far, it does from the end of a running answer on: what was mapped is
+        then read anew.
+
+        Raises `BudgetError`, and nothing changes, where it is too small.
+        """
+        model = self._open()
+        full = kv_bytes(self.config, self.context, self.kv)
+        plan = _plan(mem, model, full, self.threads, self._beside)
+        if mem is not None and isinstance(self.experts, CachedExperts):
+            plan = replace(plan, mapped=False)  # the slab holds all as well
+        self.plan, self.budget, self._kv_blocks = plan, mem, 0
+        if isinstance(self.experts, MappedExperts):
+            if not plan.mapped and not self._answering:
+                self._hold()
+        elif not self._passing:
+            self._make_room(self.experts, self._cache.length)
+
+    def _hold(self) -> None:
+        """From the mapped file to a budget: everything is loaded anew. What was read comes back from the
+        checkpoints, or is read once more."""
+        while self.save_some():
+            pass
+        model = self._open()
+        if self._ranks is not None:
+            self._ranks.close()
+        self.experts.close()
+        self._ids, self._logits = [], None
+        del self.decoder, self.experts, self._cache, self._caches, self._checkpoints
+        self._model = model = hold_dense(model)
+        self.weights = model.weights
+        self.chunk = fitting_chunk(self.chunk, self.plan.slots(self.plan.kv), self.config)
+        self._start(model)
+
     def close(self) -> None:
         """Give the file, the memory and the other ranks back. Using the engine afterwards raises
         `EngineError`."""
@@ -389,7 +448,16 @@ class Engine:
         )
         model.gguf.close()
 
-    def _generate(
+    def _generate(self, *request: Any) -> Iterator[Token]:
+        self._answering = True
+        try:
+            yield from self._steps(*request)
+        finally:
+            self._answering = False
+            if self._model is not None and isinstance(self.experts, MappedExperts) and not self.plan.mapped:
+                self._hold()
+
+    def _steps(
         self,
         prompt: npt.NDArray[np.int64],
         head: Sequence[int],
@@ -411,6 +479,9 @@ class Engine:
             return
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
+        self.tally.forecast.begin(self.experts)
+        watcher = StepWatcher(self.tally, should_stop)
+        computed = waited = 0.0
         before = time.perf_counter()
         for index in range(self.context):
             token_id = sampler.choose(logits[0], self._ids)
@@ -425,7 +496,11 @@ class Engine:
             if index:
                 self.tally.decoded(now - before)
             seconds = now - before
-            yield Token(token_id, text, index, seconds, now - began, finish, alternatives=considered)
+            yield Token(
+                *(token_id, text, index, seconds, now - began, finish),
+                *(computed, waited),
+                alternatives=considered,
+            )
             if finish:
                 return
             # Only now the next one: what is known is shown first.
@@ -433,7 +508,14 @@ class Engine:
             self._open()
             if answer != self._answers:
                 raise EngineError("This answer cannot go on: another one was begun", "Ask for it again")
-            logits = self._feed(np.array([token_id]))
+            waited = self.experts.wait_seconds
+            passing = time.perf_counter()
+            try:
+                logits = self._feed(np.array([token_id]), watcher)
+            except CancelledError:  # experts are waited for
+                return
+            waited = self.experts.wait_seconds - waited
+            computed = time.perf_counter() - passing - waited
 
     def _considered(self, sampler: Sampler, logits: Floats, count: int) -> tuple[Alternative, ...]:
         likely = sampler.likeliest(logits, count)
@@ -493,6 +575,7 @@ class Engine:
             until = time.perf_counter() + SAVE_SECONDS
             while time.perf_counter() < until and self.save_some():
                 pass
+        checkpoints.owner = self._owner
         if isinstance(self.experts, CachedExperts):
             self._make_room(self.experts, len(prompt))
         return checkpoints.resume(prompt, shared)
@@ -522,6 +605,7 @@ class Engine:
         if isinstance(experts, CachedExperts):
             experts.watch = watcher.check if watcher is not None else lambda: None
             self._make_room(experts, self._cache.length + len(tokens))
+        self._passing = True
         # Each rank is one thread: more would only take the processor from the others.
         with self._blas.limit(limits=1, user_api="blas"):
             try:
@@ -532,6 +616,8 @@ class Engine:
             except BaseException:
                 self._recover(ranks)
                 raise
+            finally:
+                self._passing = False
 
     def _make_room(self, experts: CachedExperts[ExpertMatrices], tokens: int) -> None:
         """As the KV cache grows to so many tokens, experts make room for it."""
@@ -575,3 +661,12 @@ class Engine:
         if self._model is None:
             raise EngineError("The engine is closed", "Load the model again")
         return self._model
+
+
+def _plan(limit: int | None, model: OpenModel, kv: int, threads: int, beside: int) -> budget.MemoryPlan:
+    return budget.plan(
+        *(limit, model.weights.dense_bytes, kv, model.layout),
+        least=budget.least_slots(model.config.experts, model.config.experts_used),
+        ranks=threads,
+        beside=beside,
+    )

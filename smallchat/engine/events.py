@@ -155,7 +155,7 @@ class Storage:
     """Uses of experts that were in memory when their layer began."""
     misses: int
     guesses_right: int
-    """Experts read ahead on a guess, and used before they left again."""
+    """Experts read ahead on a guess that the layer guessed for then used."""
     guesses_wrong: int
     read_bytes: int
     read_speed: float
@@ -218,6 +218,13 @@ class Pieces:
 
 
 @dataclass(frozen=True, slots=True)
+class Resized:
+    """Another memory budget is in force, in bytes; None: no limit."""
+
+    budget: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     """A request, or the load, failed. `what` and `cure` are for the user."""
 
@@ -226,11 +233,35 @@ class Failed:
     exit_code: int
 
 
-Event = Token | Loading | Ready | PromptProgress | TooLong | Finished | Telemetry | Counted | Pieces | Failed
+Event = (
+    Token
+    | Loading
+    | Ready
+    | PromptProgress
+    | TooLong
+    | Finished
+    | Telemetry
+    | Counted
+    | Pieces
+    | Resized
+    | Failed
+)
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Token, Loading, Ready, PromptProgress, TooLong, Finished, Telemetry, Counted, Pieces, Failed)
+    for kind in (
+        Token,
+        Loading,
+        Ready,
+        PromptProgress,
+        TooLong,
+        Finished,
+        Telemetry,
+        Counted,
+        Pieces,
+        Resized,
+        Failed,
+    )
 }
 
 

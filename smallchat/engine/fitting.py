@@ -16,8 +16,8 @@ from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
 SMALL_MODEL = 50_000_000
 """Below so many active parameters a token is computed sooner by one process than handed to two."""
 SHORTEST_CONTEXT = 512
-KV_SHARE = 1 / 8
-"""Of a memory budget goes to the KV cache at the most, where no context is asked for."""
+KV_SHARE = 1 / 4
+"""Of the memory for KV cache and experts goes to the first at the most, where no context is asked for."""
 BUDGET_CHUNK = 512
 """Tokens of a forward pass at the most within a budget: more would take memory from the experts."""
 MOST_RANKS = 8
@@ -35,10 +35,10 @@ def suitable_threads(active_parameters: int) -> int:
 
 
 def fitting_context(
-    context: int, config: ModelConfig, path: Path, budget: int | None = None, kv: KVType = DEFAULT_KV
+    context: int, config: ModelConfig, path: Path, room: int | None = None, kv: KVType = DEFAULT_KV
 ) -> int:
     """Tokens of context: those asked for, or by default at most as many as the model was made for, and as
-    leave a `budget` of memory to the experts.
+    leave enough of `room`, the bytes for KV cache and experts, to the experts.
 
     Raises `ContextError` where more are asked for than the model was made for.
     """
@@ -46,8 +46,8 @@ def fitting_context(
         what = f"A context of {context} tokens is larger than that of {path}"
         raise ContextError(what, f"Give --context {config.context} or less")
     fitting = min(context, config.context)
-    if context == DEFAULT_CONTEXT and budget is not None:
-        while fitting > SHORTEST_CONTEXT and kv_bytes(config, fitting, kv) > budget * KV_SHARE:
+    if context == DEFAULT_CONTEXT and room is not None:
+        while fitting > SHORTEST_CONTEXT and kv_bytes(config, fitting, kv) > room * KV_SHARE:
             fitting //= 2
     return fitting
 

@@ -6,18 +6,31 @@ import contextlib
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import psutil
 
-from smallchat.engine.events import HEAT_FULL, IN_MEMORY, ON_DISK, USED, Memory, Telemetry
+from smallchat.engine.events import (
+    HEAT_FULL,
+    IN_MEMORY,
+    ON_DISK,
+    READING,
+    USED,
+    Memory,
+    Storage,
+    Telemetry,
+)
+from smallchat.engine.forecast import Forecast, what_if
+from smallchat.experts.cache import CachedExperts
 from smallchat.experts.heat import FULL, Heat
 
 if TYPE_CHECKING:
     from smallchat.engine.engine import Engine
 
+LEAST_READ_SECONDS = 0.01
+"""Of reading are needed to tell a speed."""
 SPEED_SECONDS = 2.0
 """Decode speed is that of the tokens of this long."""
 
@@ -39,16 +52,22 @@ class Tally:
 
     def __init__(self, layers: int, experts: int) -> None:
         self.heat = Heat(layers, experts)
+        self.forecast = Forecast(layers, experts)
         self.ever = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used at least once."""
         self.last = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used by the last token."""
+        self.tokens = 0
+        """That passed so far, of prompts and answers."""
         self.prompt_speed = 0.0
+        self._disk_speed, self._read = 0.0, (0, 0.0)
         self._times: deque[tuple[float, float]] = deque()  # (when, seconds) of recent decoded tokens
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """A layer was entered with these experts, int64 [n tokens, k]."""
+        self.forecast.layer(layer, experts, self.heat.table)
         self.heat.layer(layer, experts)
+        self.tokens += 0 if layer else len(experts)
         self.ever[layer, experts.ravel()] = True
         self.last[layer] = False
         self.last[layer, experts[-1]] = True
@@ -56,7 +75,9 @@ class Tally:
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """One token passed all layers with these experts, int64 [layers, k]."""
         rows = np.arange(len(experts))[:, None]
+        self.forecast.token(experts, self.heat.table)
         self.heat.token(experts)
+        self.tokens += 1
         self.ever[rows, experts] = True
         self.last[:] = False
         self.last[rows, experts] = True
@@ -72,9 +93,18 @@ class Tally:
     def decoded(self, seconds: float) -> None:
         """A token was decoded in this time."""
         now = time.monotonic()
+        self.forecast.decoded(seconds)
         self._times.append((now, seconds))
         while self._times and self._times[0][0] < now - SPEED_SECONDS:
             self._times.popleft()
+
+    def disk_speed(self, experts: CachedExperts[Any]) -> float:
+        """Bytes a second of the reads since the last look, or of those before where there were none."""
+        size, seconds = experts.read_bytes, experts.read_seconds
+        if seconds - self._read[1] > LEAST_READ_SECONDS:
+            self._disk_speed = (size - self._read[0]) / (seconds - self._read[1])
+            self._read = size, seconds
+        return self._disk_speed
 
     @property
     def decode_speed(self) -> float:
@@ -88,6 +118,8 @@ def snapshot(engine: Engine) -> Telemetry:
     tally = engine.tally
     resident = engine.experts.resident()
     states = np.where(tally.last, USED, np.where(resident, IN_MEMORY, ON_DISK)).astype(np.uint8)
+    if isinstance(engine.experts, CachedExperts):
+        states[engine.experts.reading()] = READING
     share = tally.heat.table / FULL
     heat = np.where(tally.ever, np.clip(share / HEAT_FULL * 255, 1, 255), 0).astype(np.uint8)
     return Telemetry(
@@ -101,8 +133,18 @@ def snapshot(engine: Engine) -> Telemetry:
         prompt_speed=tally.prompt_speed,
         decode_speed=tally.decode_speed,
         hit_rate=engine.experts.hit_rate,
+        storage=storage(engine),
         neuron_sparsity=engine.decoder.neuron_sparsity,
+        what_if=what_if(engine),
     )
+
+
+def storage(engine: Engine) -> Storage | None:
+    """What the expert cache did; None where the system does the paging."""
+    experts = engine.experts
+    if not isinstance(experts, CachedExperts):
+        return None
+    return Storage(*experts.counts, experts.read_bytes, engine.tally.disk_speed(experts))
 
 
 def memory(engine: Engine) -> Memory:
@@ -118,8 +160,7 @@ def memory(engine: Engine) -> Memory:
             # Pages of the mapped file count as shared; the rest of a process is its own.
             own += info.rss - getattr(info, "shared", 0)
     experts, kv = engine.experts.resident_bytes(), engine.kv_bytes
-    slots = experts if engine.plan.slots is not None else 0
-    # Where there are several ranks, both lie in memory that they share, and are not in `own`.
-    rest = max(0, own - kv - slots) if len(engine.processes) == 1 else own
+    # With several ranks it lies in memory that they share, and is not in `own`; experts never are.
+    rest = max(0, own - kv) if engine.threads == 1 else own
     weights = engine.plan.weights
     return Memory(weights, experts, kv, rest, weights + experts + kv + rest, engine.budget)

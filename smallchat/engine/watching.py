@@ -23,22 +23,16 @@ def report_layers(report: Callable[[int], None], start: int, tokens_a_layer: flo
     report(start + int(layer * tokens_a_layer))
 
 
-class PromptWatcher:
-    """Counts experts, tells how far a chunk is, and gives the prompt up where that is wanted."""
+class StepWatcher:
+    """Counts experts, and gives a pass up where that is wanted: a token may wait long for a slow disk."""
 
-    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
-        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
-        self._tally, self._should_stop, self._report = tally, should_stop, report
-        self._told = time.perf_counter()
+    def __init__(self, tally: Tally, should_stop: Callable[[], bool]) -> None:
+        self._tally, self._should_stop = tally, should_stop
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """See `smallchat.model.decoder.Watcher`."""
         self.check()
         self._tally.layer(layer, experts)
-        now = time.perf_counter()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            self._report(layer)
 
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """See `smallchat.model.decoder.Watcher`."""
@@ -48,3 +42,20 @@ class PromptWatcher:
         """See `smallchat.model.decoder.Watcher`. Raises `CancelledError`."""
         if self._should_stop():
             raise CancelledError
+
+
+class PromptWatcher(StepWatcher):
+    """… and tells how far a chunk is."""
+
+    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
+        super().__init__(tally, should_stop)
+        self._report, self._told = report, time.perf_counter()
+
+    def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
+        """See `smallchat.model.decoder.Watcher`."""
+        super().layer(layer, experts)
+        now = time.perf_counter()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self._report(layer)

@@ -31,6 +31,7 @@ from smallchat.engine.events import (
     Pieces,
     PromptProgress,
     Ready,
+    Resized,
     Token,
     TooLong,
     dump,
@@ -45,9 +46,14 @@ TELEMETRY_SECONDS = 0.2
 IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
 MOST_ALTERNATIVES = 64
+WARM_SECONDS = 0.01
+"""… and this often it goes on with reading what is likely to be wanted."""
 IDLE_LAYERS = 4
 """Layers looked at for experts in memory each time while it waits."""
 
+
+QUICK = frozenset({"count", "resize"})
+"""Requests that are served in the middle of an answer too."""
 
 _OPTIONS = {field.name for field in fields(LoadOptions)}
 
@@ -75,7 +81,7 @@ class Worker:
                 continue
             if request.get("operation") == "cancel":
                 self._cancelled.add(int(request.get("target", 0)))
-            elif request.get("operation") == "count":
+            elif request.get("operation") in QUICK:
                 self._quick.put(request)
                 self._requests.put({})  # wakes who waits for requests
             else:
@@ -86,16 +92,26 @@ class Worker:
     def work(self) -> None:
         """Serve requests for ever."""
         while True:
-            while self._engine is not None and self._requests.empty() and self._engine.save_some():
+            while self._engine is not None and self._requests.empty() and self._tidy(self._engine):
                 pass
+            warming = self._engine is not None and self._engine.warm()
             try:
-                request = self._requests.get(timeout=IDLE_SECONDS)
+                request = self._requests.get(timeout=WARM_SECONDS if warming else IDLE_SECONDS)
             except queue.Empty:
+                if warming:
+                    self._telemetry(0)
+                    continue
                 if self._engine is not None:
                     self._engine.experts.look(IDLE_LAYERS)
+                    self._engine.remember()
                 self._telemetry(0, force=True)
                 continue
             self.serve(request)
+
+    @staticmethod
+    def _tidy(engine: Engine) -> bool:
+        """A little of what is done while nobody waits; False: nothing is left."""
+        return engine.save_some() or engine.tally.forecast.work()
 
     def serve(self, request: Mapping[str, Any]) -> None:
         """Carry out one request; whatever goes wrong becomes a `Failed` event."""
@@ -122,6 +138,8 @@ class Worker:
                     self._chat(number, request)
                 case "count":
                     self._count(number, request)
+                case "resize":
+                    self._resize(number, request["mem"])
                 case "pieces":
                     self._send(number, self._pieces(request["text"], request["ids"]))
         except SmallchatError as error:
@@ -180,6 +198,7 @@ class Worker:
             max_tokens,
             **asdict(sampling),
             begun=len(begun),
+            owner=max(0, int(request.get("owner", 0))),
             alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
             should_stop=lambda: self._should_stop(number),
@@ -194,6 +213,12 @@ class Worker:
         seed = sampling.seed or 0
         spent = (prompt.seconds, decoded)
         self._send(number, Finished(reason, seed, prompt.total, prompt.reused, generated, *spent))
+
+    def _resize(self, number: int, mem: int | None) -> None:
+        engine = self._loaded()
+        engine.resize(mem)
+        self._send(number, Resized(engine.budget))
+        self._telemetry(number, force=True)
 
     def _count(self, number: int, request: Mapping[str, Any]) -> None:
         engine = self._loaded()

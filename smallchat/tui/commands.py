@@ -36,6 +36,7 @@ COMMANDS = (
     Command("continue", "", "go on with an answer that was stopped"),
     Command("replay", "", "the last answer once more, with its own seed and settings"),
     Command("find", "words", "search everything ever said (Ctrl+F)"),
+    Command("model", "[name]", "another model, or the list of those to be had", completes="model"),
     Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
     Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
     Command(
@@ -44,14 +45,15 @@ COMMANDS = (
         "how answers are drawn here; alone: shows it",
         completes="setting",
     ),
+    Command("mem", "[6G]", "another memory budget from now on; none: no limit; alone: what is used"),
     Command(
         "copy",
         "[what]",
         "the last answer, its code, or all of the conversation",
         completes="copy",
     ),
-    Command("save", "file", "write the selection, or the last answer, into a new file", completes="file"),
-    Command("export", "file", "the conversation into a new file: .md, or all of it: .json", completes="file"),
+    Command("save", "file", "write the selection, or the last answer, into a new file"),
+    Command("export", "file", "the conversation into a new file: .md, or all of it: .json"),
     Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Attached, Source, Turn
 from smallchat.chat.session import Session
 from smallchat.engine.client import EngineClient, LoadOptions, Message
 from smallchat.engine.events import (
@@ -22,7 +22,6 @@ from smallchat.engine.events import (
     Failed,
     Finished,
     Loading,
-    Pieces,
     PromptProgress,
     Ready,
     Telemetry,
@@ -64,6 +63,8 @@ class Dialogue:
         """The last tokens, without the first of each answer: its time is only that of sampling."""
         self.progress: PromptProgress | None = None
         """How far the prompt is read; None outside of that."""
+        self.reading: PromptProgress | None = None
+        """… for a request of somebody else; see `told`."""
         self.answer: Turn | None = None
         """The answer that is being made."""
         self.wanted = False
@@ -131,12 +132,18 @@ class Dialogue:
             what = f"The decoder does not start: {error}"
             self._end_engine(Failed(what, "Try again", int(ExitCode.ENGINE)))
 
-    def send(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> None:
+    def send(
+        self,
+        text: str,
+        given: str = "",
+        sources: Sequence[Source] = (),
+        attached: Sequence[Attached] = (),
+    ) -> None:
         """The user says something; the answer begins now, or when the model is loaded.
 
-        `given` and `sources`: see `Session.ask`.
+        `given` and what it holds: see `Session.ask`.
         """
-        self.session.ask(text, given, sources)
+        self.session.ask(text, given, sources, attached)
         self._want()
 
     def edit(self, question: Turn, text: str) -> None:
@@ -233,11 +240,10 @@ class Dialogue:
             at = at.parent
         return self._system() + self._said(path[::-1])[turn.trimmed :]
 
-    async def told(self, request: int) -> Event:
-        """What the engine first says to a request of one's own."""
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._asked[request] = future
-        return await future
+    def told(self, request: int) -> asyncio.Future[Event]:
+        """What the engine first says to a request of one's own; listened for from now on."""
+        future = self._asked[request] = asyncio.get_running_loop().create_future()
+        return future
 
     def stop(self) -> None:
         """End the answer at its next token, or no longer wait for one."""
@@ -289,14 +295,13 @@ class Dialogue:
                 self.pin(self.pinned)
             case Telemetry() as telemetry:
                 self.telemetry = telemetry
-            case Counted() as counted if envelope.request == self._count_request:
-                self.counted, self._count_request = counted, 0
-                draft, self._count_next = self._count_next, None
-                if draft is not None:
-                    self.count(draft)
-            case Pieces() | Counted() | Token() | TooLong() | Failed() as event if waiting := self._asked.pop(
-                envelope.request, None
-            ):
+            case Counted() | Failed() as told if envelope.request == self._count_request != 0:
+                self._take_count(told if isinstance(told, Counted) else None)
+            case PromptProgress() as progress if envelope.request in self._asked:
+                self.reading = progress
+            case event if envelope.request in self._asked and not isinstance(event, Loading):
+                self.reading = None
+                waiting = self._asked.pop(envelope.request)
                 if not waiting.done():
                     waiting.set_result(event)
             case Finished() if envelope.request == self._warm_request:
@@ -306,6 +311,12 @@ class Dialogue:
             case event if self.answer is not None and envelope.request == self._request:
                 self._take_answer(self.answer, event)
         self.changed()
+
+    def _take_count(self, counted: Counted | None) -> None:
+        self.counted, self._count_request = counted, 0
+        draft, self._count_next = self._count_next, None
+        if draft is not None:
+            self.count(draft)
 
     def _take_answer(self, answer: Turn, event: Event) -> None:
         match event:
@@ -372,7 +383,10 @@ class Dialogue:
             sampling, begun = replace(sampling, seed=None), []
             messages.append(Message("assistant", answer.content, tuple(answer.ids)))
         try:
-            self._request = self.client.chat(messages, sampling, resume=self._resumes, begun=begun)
+            owner = self.session.id or 0
+            self._request = self.client.chat(
+                messages, sampling, resume=self._resumes, begun=begun, owner=owner
+            )
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
 

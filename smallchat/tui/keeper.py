@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
-from smallchat.chat.records import Turn
+from smallchat.chat.records import Attached, Turn
 from smallchat.errors import StorageError
 from smallchat.tui.dialogue import Dialogue
 
@@ -68,10 +69,10 @@ class Keeper:
             self._draft_problem = error
         return self.restore()
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, given: str = "", attached: Sequence[Attached] = ()) -> None:
         """Say it: the message is saved first, then the draft is forgotten."""
         key = self._dialogue.session.id
-        self._dialogue.send(text)
+        self._dialogue.send(text, given, (), attached)
         self._draft = ""
         self._save_draft(key)
 

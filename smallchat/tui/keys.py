@@ -86,6 +86,8 @@ KEYS = (
     ),
     Key("F2", "search your notes as you type", "f2", "search_notes"),
     Key("F4", "sources of the last answer from your notes", "f4", "sources"),
+    Key("F5", "another model: what is here, what can be fetched", "f5", "models", "Model"),
+    Key("F7", "what is sent along with the message: read it, take it out", "f7", "attachments"),
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
     Key("F6", "the panel beside the talk, narrow, on the whole screen", "f6", "panel_size"),
@@ -119,6 +121,7 @@ MESSAGE_KEYS = (
     Key("R", "another answer beside it", "r", "again_turn", "Again"),
     Key("Shift+R", "the same answer again, with its seed and settings", "R", "replay_turn"),
     Key("O", "go on with an answer that was stopped", "o", "go_on", "Go on"),
+    Key("T", "step back to any token of an answer, take another", "t", "step_back", "Tokens"),
     Key("Esc, I", "back to writing", "i", "messages", "Write", named="write"),
 )
 """While the messages have the focus: what is done to the one that is marked."""

@@ -451,3 +451,21 @@ def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
     assert [one.messages for one in store.conversations(3)] == [10, 10, 10]
     assert len(store.conversations()) == 1000
     assert time.perf_counter() - began < 2
+
+
+def test_tokens_of_an_answer_come_back(store: Store) -> None:
+    row = store.begin("t", None, 1.0)
+    answer = Turn("assistant", "二月", ids=[0, 151_935, 7])
+    answer.id = store.add(row, answer)
+    assert store.tree(row)[1][-1].ids == [0, 151_935, 7]
+    answer.ids = []
+    store.update(answer)
+    assert store.tree(row)[1][-1].ids == []
+
+
+def test_tokens_that_somebody_cut_do_not_hinder(path: Path, store: Store) -> None:
+    row = store.begin("t", None, 1.0)
+    store.add(row, Turn("assistant", "x", ids=[1, 2]))
+    with sqlite3.connect(path) as raw:
+        raw.execute("UPDATE messages SET ids = x'010000000200'")
+    assert store.tree(row)[1][-1].ids == [1]

@@ -117,6 +117,16 @@ async def test_an_answer_streams_and_ends() -> None:
         assert last.prompt_speed > 0
 
 
+async def test_at_rest_it_works_out_what_other_budgets_would_give() -> None:
+    async with running(model(Recipe(experts=16)).path, threads=1) as worker:
+        await worker.kind(Ready)
+        for seed in range(4):  # each answer may end early
+            request = worker.client.chat(HELLO, Sampling(temperature=1.0, seed=seed), max_tokens=40)
+            await worker.kind(Finished, request)
+        told = await worker.until(lambda e: isinstance(e.event, Telemetry) and bool(e.event.what_if))
+        assert told.event.what_if[-1].hit_rate == 1
+
+
 async def test_the_same_question_is_not_read_twice_and_gets_the_same_answer() -> None:
     async with running(model(Recipe()).path, threads=1) as worker:
         await worker.kind(Ready)

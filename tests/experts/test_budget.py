@@ -27,7 +27,7 @@ def test_without_a_budget_the_file_is_mapped() -> None:
 
 
 def test_where_all_fits_the_file_is_mapped() -> None:
-    everything = WEIGHTS + KV + PROGRAM_BYTES + LAYOUT.total_bytes
+    everything = WEIGHTS + KV + PROGRAM_BYTES + 64 * SLOT
     assert share(everything).mapped
     assert not share(everything - 1).mapped
 

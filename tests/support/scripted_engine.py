@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.events import (
     READING,
+    Alternative,
     Counted,
     Envelope,
     Estimate,
@@ -109,7 +110,6 @@ class Request:
     messages: list[Message]
     sampling: Sampling
     begun: list[int]
-    alternatives: int
     resume: bool = False
 
 
@@ -122,6 +122,12 @@ class ScriptedEngine:
         self.chats: list[Request] = []
         self.cancelled: list[int] = []
         self.counts: list[list[Message]] = []
+        self.resizes: list[int | None] = []
+        self.looks: list[list[int]] = []
+        """What each look at a place had before it."""
+        self.silent_looks = False
+        self.considered = "abcdefgh"
+        """Letters that every look is told."""
         self.asked_pieces: list[tuple[str, list[int]]] = []
         self.closed = False
         self.dead = False
@@ -150,11 +156,23 @@ class ScriptedEngine:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         self._check()
         self._number += 1
         self._generated = 0
-        self.chats.append(Request(self._number, list(messages), sampling, list(begun), alternatives, resume))
+        if alternatives:  # asked by who steps back: it has no answer to be emitted
+            self.looks.append(list(begun))
+            if self.silent_looks:
+                return self._number
+            told = tuple(
+                Alternative(ord(letter), letter.encode(), 0.5 / (place + 1))
+                for place, letter in enumerate(self.considered)
+            )
+            event = Token(begun[-1] if begun else 0, "", 0, 0.0, 0.0, "length", alternatives=told)
+            self._queue.put_nowait(Envelope(self._number, event))
+            return self._number
+        self.chats.append(Request(self._number, list(messages), sampling, list(begun), resume))
         return self._number
 
     def cancel(self, request: int) -> None:
@@ -170,6 +188,12 @@ class ScriptedEngine:
         self._queue.put_nowait(Envelope(self._number, Counted(tokens, self.ready_event.context * 3 // 4)))
         return self._number
 
+    def resize(self, mem: int | None) -> int:
+        self._check()
+        self._number += 1
+        self.resizes.append(mem)
+        return self._number
+
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         self._check()
         self._number += 1
@@ -181,6 +205,11 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.closed = True
         self._queue.put_nowait(None)
+
+    @property
+    def number(self) -> int:
+        """Of the latest request."""
+        return self._number
 
     def _check(self) -> None:
         if self.dead:

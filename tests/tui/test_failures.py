@@ -9,6 +9,7 @@ import pytest
 from smallchat import paths
 from smallchat.engine.client import LoadOptions
 from smallchat.errors import ModelError
+from smallchat.tui.app import SCREEN_BYTES
 from smallchat.tui.screens.problem import ProblemScreen
 from smallchat.tui.widgets.prompt.prompt import Prompt
 from tests.support.scripted_engine import ScriptedEngine
@@ -27,7 +28,7 @@ async def test_a_model_that_fails_to_load_can_be_loaded_again() -> None:
         await failed(run)
         await run.pilot.press("enter")
         await run.until(lambda: len(run.engine.starts) == 2)
-        assert run.engine.starts[1] == MODEL
+        assert run.engine.starts[1] == replace(MODEL, beside=SCREEN_BYTES)
         run.engine.ready()
         await run.settle()
         assert run.prompt.text == "kept"
@@ -40,7 +41,9 @@ async def test_the_built_in_model_is_offered_instead() -> None:
         await failed(run)
         await run.pilot.press("tab", "enter")
         await run.until(lambda: len(run.engine.starts) == 2)
-        assert run.engine.starts[1] == replace(MODEL, path=paths.builtin_model(), demo=True)
+        assert run.engine.starts[1] == replace(
+            MODEL, path=paths.builtin_model(), demo=True, beside=SCREEN_BYTES
+        )
         run.engine.ready(demo=True)
         await run.shows("Demonstration model")
 

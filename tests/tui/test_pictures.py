@@ -51,8 +51,11 @@ def picture(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         async def run_before(pilot: Pilot[None]) -> None:
             run = Running(app, engine, pilot)
             await run.until(lambda: engine.starts)
-            await script(run)
-            await run.settle()
+            try:
+                await script(run)
+                await run.settle()
+            except pytest.fail.Exception as error:  # it is no Exception to Textual, which would go on waiting
+                raise AssertionError(error) from None
 
         return snap_compare(app, terminal_size=size, run_before=run_before)
 
@@ -92,6 +95,17 @@ async def chinese(run: Running) -> None:
         "什么时候修剪苹果树?", "**二月**,在最后一次霜冻之后。\n\n" + "每年最多剪掉四分之一。" * 8
     )
     await run.type("那梨树呢?👨‍👩‍👧 한국어 かな")
+
+
+async def stepping(run: Running) -> None:
+    await chinese(run)
+    await run.settle()
+    run.engine.considered = "你每最剪掉的。,"
+    await run.pilot.press("escape", "t")
+    await run.shows("“你”")
+    await run.pilot.press("home", *["right"] * 40)
+    await run.shows("token 41 of")
+    await run.until(lambda: len(run.engine.looks[-1]) == 40)
 
 
 async def show_help(run: Running) -> None:
@@ -144,6 +158,15 @@ def test_a_chat_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch
 
 def test_a_chat_in_chinese(picture: Compare) -> None:
     assert picture(chinese, size=(100, 30))
+
+
+def test_stepping_back_in_80_by_24(picture: Compare) -> None:
+    assert picture(stepping, size=(80, 24))
+
+
+def test_stepping_back_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert picture(stepping, size=(160, 50))
 
 
 def test_the_help(picture: Compare) -> None:

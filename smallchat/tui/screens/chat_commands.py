@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from smallchat import paths, settings
 from smallchat.chat.personas import personas
+from smallchat.engine.events import Failed, Resized
 from smallchat.errors import SmallchatError
 from smallchat.files import write_new
-from smallchat.settings import Sampling, UsageError
+from smallchat.settings import Sampling, UsageError, parse_size
+from smallchat.tui import themes
 from smallchat.tui.completing import Candidate, Names
 from smallchat.tui.lookups import Lookups
 from smallchat.tui.screens.note_commands import NoteCommands
-from smallchat.tui.text import one_line
+from smallchat.tui.text import one_line, size
+from smallchat.tui.widgets.panel.memory import own_memory
 
-Finder = Callable[[], Awaitable[Sequence[Candidate]]]
 NONE = "none"
 DEFAULT = "default"
 SETTINGS = {
@@ -88,6 +90,25 @@ class ChatCommands(NoteCommands):
         now = getattr(self.dialogue.sampling_here(), name)
         self._told_anew(f"{name} is {'a new one each time' if now is None else now} in this conversation")
 
+    async def command_mem(self, text: str) -> None:
+        """Change or show the memory budget, also while an answer comes."""
+        dialogue = self.dialogue
+        if not text:
+            memory = dialogue.telemetry and dialogue.telemetry.memory
+            told = "not known yet"
+            if memory:
+                total = memory.total + own_memory()
+                limit = "no limit" if memory.budget is None else f"of {size(memory.budget)}"
+                told = f"{size(total)} {limit}"
+            self._show("Memory", told)
+            return
+        event = await dialogue.told(dialogue.client.resize(None if text == NONE else parse_size(text)))
+        if isinstance(event, Failed):
+            raise UsageError(event.what, event.cure)
+        now = event.budget if isinstance(event, Resized) else None
+        self._load = replace(self._load, mem=now)  # also for what is loaded later
+        self._told_anew("No memory limit any more" if now is None else f"Memory budget: {size(now)}")
+
     def told_here(self) -> str:
         """What is special about this conversation, for the prompt's border; empty: nothing."""
         session = self.dialogue.session
@@ -134,11 +155,7 @@ class ChatCommands(NoteCommands):
         if not name:
             self.app.search_themes()
             return
-        if name not in self.app.available_themes:
-            raise UsageError(
-                f"There are no colours {name!r}", f"Known: {', '.join(self.app.available_themes)}"
-            )
-        self.app.theme = name
+        self.app.theme = themes.named(name)
         self.tell(f'To keep them: theme = "{name}" in {paths.config_file()}')
 
     # Completion
@@ -146,22 +163,24 @@ class ChatCommands(NoteCommands):
     def names(self) -> Names:
         """What can be meant by the arguments of commands."""
         return {
-            "persona": lambda _: self._known("personas", self._find_personas),
-            "theme": lambda _: [Candidate(name) for name in self.app.available_themes],
+            "persona": lambda _: self.lookups.get("personas", self._find_personas),
+            "theme": lambda _: [Candidate(theme.name.removeprefix(themes.PREFIX)) for theme in themes.THEMES],
             "copy": lambda _: [
                 Candidate("code", "its last code block"),
                 Candidate("all", "the conversation"),
             ],
             "setting": lambda _: self._setting_names(),
-            "note": lambda _: self._known("notes", self._find_notes) if self.notebook else [],
+            "note": lambda _: self.lookups.get("notes", self._find_notes) if self.notebook else [],
         }
 
-    def _known(self, key: str, find: Finder) -> Sequence[Candidate]:
+    @property
+    def lookups(self) -> Lookups:
+        """What is looked up while someone types."""
         if self._lookups is None:
             self._lookups = Lookups(
                 lambda work: self.run_worker(work, group="lookups"), lambda: self.prompt.offer()
             )
-        return self._lookups.get(key, find)
+        return self._lookups
 
     async def _find_personas(self) -> Sequence[Candidate]:
         try:

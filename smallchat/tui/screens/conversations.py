@@ -30,6 +30,11 @@ class Conversations(Branching):
     _store: Store
     _queued: bool
     _welcomed: tuple[Session, bool] | None
+
+    def restore_attached(self) -> None:
+        """What was going to be sent along in this conversation."""
+        raise NotImplementedError
+
     _listed: tuple[object, ...] | None = None
     """What decides what the sidebar shows, as it was drawn last."""
     _gone: tuple[Conversation, ...] = ()
@@ -143,6 +148,7 @@ class Conversations(Branching):
         self._queued = False
         self._welcomed = None
         self._write(self._keeper.restore())
+        self.restore_attached()
         self.transcript.anchor()
         self.refresh_bindings()
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from textual.content import Content
 
+from smallchat.chat.records import Turn
 from smallchat.engine.events import TooLong
+from smallchat.errors import SmallchatError
 from smallchat.tui import code
 from smallchat.tui.screens.pick import PickScreen
 from smallchat.tui.screens.problem import too_long_problem
 from smallchat.tui.screens.reading import Reading
+from smallchat.tui.screens.step_back import StepBackScreen
 from smallchat.tui.screens.view import ViewScreen
+from smallchat.tui.stepping import Stepping
 from smallchat.tui.text import count, one_line
 from smallchat.tui.widgets.prompt.prompt import Prompt
 
@@ -80,7 +84,35 @@ class Messages(Reading):
         """The focused message alone, to select in."""
         turn = self.transcript.focused_turn
         if turn is not None:
-            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", turn.content))
+            sent = [f"▤ {one.label}\n{turn.given[one.start : one.end]}" for one in turn.attached]
+            text = "\n\n".join([turn.content, *sent])
+            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", text))
+
+    def action_step_back(self) -> None:
+        """Through the tokens of the focused answer, or else of the last one."""
+        answers = [turn for turn in self.dialogue.session.turns if turn.role == "assistant" and turn.content]
+        turn = self.transcript.focused_turn or (answers[-1] if answers else None)
+        if turn not in answers:
+            self.tell("There are tokens to step through in answers only")
+        elif self.dialogue.busy:
+            self.tell("An answer is being made. Esc stops it")
+        elif self.dialogue.ready is None:
+            self.tell("No model is loaded")
+        else:
+            self.run_worker(self._step_back(turn), group="stepping")
+
+    async def _step_back(self, answer: Turn) -> None:
+        stepping = Stepping(self.dialogue, answer)
+        try:
+            await stepping.begin()
+        except SmallchatError as error:
+            self.tell(str(error))
+            return
+        begun = await self.app.push_screen_wait(StepBackScreen(stepping))
+        if begun is not None and not self.dialogue.busy:
+            self.transcript.anchor()
+            self.dialogue.branch(answer, begun)
+            self.wake()
 
 
 def _line(block: code.CodeBlock) -> Content:

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Attached, Source, Turn
 from smallchat.engine.events import PromptProgress
 from smallchat.tui.text import count, one_line, plain, speed
 
@@ -47,6 +47,8 @@ class UserTurn(TurnView):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(plain(self.turn.content)), classes="said")
+        if self.turn.attached:
+            yield Static(Content("\n".join(map(attached_text, self.turn.attached))), classes="attached")
         yield self._note
 
     def show(self, waiting: str) -> None:
@@ -123,6 +125,12 @@ class AnswerTurn(TurnView):
 def place_text(number: int, of: int) -> str:
     """Which of several messages in the same place; empty for the only one."""
     return f"‹ {number}/{of} ›" if of > 1 else ""
+
+
+def attached_text(attached: Attached) -> str:
+    """The line of what was sent along with a message."""
+    told = f" · {count(attached.tokens, 'token')}" if attached.tokens else ""
+    return f"▤ {one_line(attached.label)}{told}"
 
 
 def trimmed_text(messages: int) -> str:
