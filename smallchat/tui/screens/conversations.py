@@ -31,10 +31,6 @@ class Conversations(Branching):
     _queued: bool
     _welcomed: tuple[Session, bool] | None
 
-    def restore_attached(self) -> None:
-        """What was going to be sent along in this conversation."""
-        raise NotImplementedError
-
     _listed: tuple[object, ...] | None = None
     """What decides what the sidebar shows, as it was drawn last."""
     _gone: tuple[Conversation, ...] = ()
