@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from smallchat.chat.records import Conversation, Source, Turn
+from smallchat.chat.records import Attached, Conversation, Source, Turn
 from smallchat.chat.store import Store
 from smallchat.chat.titles import shortened
 from smallchat.errors import StorageError
@@ -94,6 +94,7 @@ def _conversation(store: Store, conversation: Conversation) -> dict[str, Any]:
                 "parent": turn.parent.id if turn.parent else None,
                 "sampling": turn.sampling,
                 "sources": [asdict(source) for source in turn.sources],
+                "attached": [asdict(attached) for attached in turn.attached],
             }
             for turn in messages
         ],
@@ -168,6 +169,15 @@ def _read_message(read: _Reader, parent: Turn | None) -> Turn:
                 source.whole("last", 1 << 40),
             )
             for source in read.items("sources")
+        ],
+        attached=[
+            Attached(
+                one.text("label"),
+                None if one.none("tokens") else one.whole("tokens", 1 << 40),
+                one.whole("start", MAX_TEXT),
+                one.whole("end", MAX_TEXT),
+            )
+            for one in read.items("attached")
         ],
         model=read.text("model"),
         sampling=read.settings("sampling"),

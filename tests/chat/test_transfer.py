@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smallchat.chat import transfer
-from smallchat.chat.records import Source
+from smallchat.chat.records import Attached, Source
 from smallchat.chat.search import Search
 from smallchat.chat.session import Session
 from smallchat.chat.store import MEMORY, Store
@@ -30,7 +30,8 @@ def store():
 def talk(store: Store) -> Session:
     """A conversation with branches, sources, settings, and an answer that was stopped."""
     session = Session(store, "Be brief.\nAnd kind.")
-    session.ask("Which fruit? 家族", "Garden log", [Source("log.md", "Log", "Trees", 3, 9)])
+    sources, attached = [Source("log.md", "Log", "Trees", 3, 9)], [Attached("log.md", 3, 0, 10)]
+    session.ask("Which fruit? 家族", "Garden log", sources, attached)
     session.configure("Be brief.\nAnd kind.", "gardener", {"temperature": 0.2})
     for text in ("Pineapple.", "# Mango\n\nof course."):
         answer = session.begin_answer("SmallThinker 4B Q4_0", {"temperature": 0.6, "seed": 7})
@@ -132,6 +133,7 @@ HOSTILE = {
     "many settings": damaged(put("sampling", {str(number): 1 for number in range(200)}, 1)),
     "sources": damaged(put("sources", [{"path": 1}], 1)),
     "tokens": damaged(put("tokens", 1.5, 1)),
+    "attached": damaged(put("attached", [{"label": "a", "tokens": 1, "start": -1, "end": 2}], 0)),
 }
 
 
