@@ -26,6 +26,10 @@ LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
 
 
+SCREEN_BYTES = 100 << 20
+"""What the screen's process counts for against a memory budget: 65 to 80 MB after a long conversation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation: `role` is "system", "user" or "assistant"."""

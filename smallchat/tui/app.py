@@ -14,7 +14,7 @@ from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
 from smallchat.engine.checkpoints.forget import forget
-from smallchat.engine.client import EngineClient, LoadOptions, client_for
+from smallchat.engine.client import SCREEN_BYTES, EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import clipboard, faults, keys, themes
@@ -25,10 +25,6 @@ from smallchat.tui.text import count
 
 if TYPE_CHECKING:
     from smallchat.hub.known import Reference
-
-
-SCREEN_BYTES = 100 << 20
-"""What the screen's process counts for against a memory budget: 65 to 80 MB after a long conversation."""
 
 
 class SmallchatApp(faults.Guarded, App[None]):

@@ -52,8 +52,8 @@ COMMANDS = (
         "the last answer, its code, or all of the conversation",
         completes="copy",
     ),
-    Command("save", "file", "write the selection, or the last answer, into a new file"),
-    Command("export", "file", "the conversation into a new file: .md, or all of it: .json"),
+    Command("save", "file", "write the selection, or the last answer, into a new file", completes="file"),
+    Command("export", "file", "the conversation into a new file: .md, or all of it: .json", completes="file"),
     Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True

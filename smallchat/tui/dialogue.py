@@ -172,8 +172,6 @@ class Dialogue:
         Estimated from the length where no model is loaded.
         """
         messages = [*([] if alone else self._system()), Message("user", text)]
-        if self._warm_request:  # or this would wait for it
-            self.client.cancel(self._warm_request)
         if self.ready is not None:
             with contextlib.suppress(EngineError, asyncio.CancelledError, TimeoutError):
                 told = await asyncio.wait_for(self.told(self.client.count(messages)), MEASURE_SECONDS)

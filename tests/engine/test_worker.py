@@ -158,6 +158,22 @@ async def test_pinned_text_is_read_once_for_all_sessions() -> None:
     assert answers[1].prompt_tokens - answers[1].reused_tokens < 60
 
 
+async def test_what_was_read_for_an_answer_that_nobody_waits_for_is_kept() -> None:
+    """The app quits in the middle of it."""
+    made = model(Recipe(context=2048))
+    question = [Message("user", "a long story " * 60)]
+    chatty = Sampling(temperature=5.0, top_k=0, top_p=1.0, seed=3)
+    async with running(made.path, threads=1, context=2048, checkpoints=1 << 30) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat(question, chatty)
+        await worker.kind(Token, request)
+    async with running(made.path, threads=1, context=2048, checkpoints=1 << 30) as worker:
+        await worker.kind(Ready)
+        finished = (await worker.kind(Finished, worker.client.chat(question, GREEDY, max_tokens=1))).event
+    assert isinstance(finished, Finished)
+    assert finished.reused_tokens == finished.prompt_tokens - 1 > 600
+
+
 async def test_cancel_stops_within_a_token_and_the_next_question_works() -> None:
     async with running(model(Recipe(context=2048)).path, threads=1) as worker:
         await worker.kind(Ready)
