@@ -67,7 +67,7 @@ class Prompt(TextArea):
         self.said = history
         self._send = keys.prompt_keys("send", remapped)
         self._new_line = keys.prompt_keys("new_line", remapped)
-        self._told_here = ""
+        self._told_here = Content("")
         self._declined = ""
         """Text for which the list was closed."""
 
@@ -184,11 +184,11 @@ class Prompt(TextArea):
         else:
             await super()._on_paste(events.Paste(text))
 
-    def tell_here(self, told: str) -> None:
+    def tell_here(self, told: Content) -> None:
         """The line on the upper border."""
         if told != self._told_here:  # even the same title would have the box drawn anew
             self._told_here = told
-            self.border_title = Content(told)
+            self.border_title = told
 
     def tell(self, hint: str) -> None:
         """The line on the lower border."""
