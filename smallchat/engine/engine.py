@@ -26,6 +26,8 @@ from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
 from smallchat.engine.events import Alternative, FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import (
+    SHORTEST_CONTEXT,
+    default_budget,
     fitting_chunk,
     fitting_context,
     kv_bytes,
@@ -222,18 +224,19 @@ class Engine:
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
-        `mem` is a budget for everything, in bytes or as "1G" (None: no limit), of which the caller's other
-        processes take `beside` bytes; `kernels` "auto", "numpy" or "ggml"; `threads` the processes that
-        compute (None: what suits model and machine); `context` the tokens that must fit (the default means:
-        at most that many); `chunk` the prompt tokens of one forward pass; `kv` the type of the KV cache,
-        "f32", "f16" or "q8"; `sparse_head` lets the file's LM head predictor, where it has one, leave out
-        rows of the head; `checkpoints` are the bytes of disk, in the cache folder, where `save_some` keeps
-        what was read (0: none, and none is looked for).
+        `mem` is a budget for everything, in bytes or as "1G", of which the caller's other processes take
+        `beside` bytes (None: no limit where all fits into what is free, else a share of that; 0: no limit);
+        `kernels` "auto", "numpy" or "ggml"; `threads` the processes that compute (None: what suits model and
+        machine); `context` the tokens that must fit (the default means: at most that many); `chunk` the
+        prompt tokens of one forward pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head`
+        lets the file's LM head predictor, where it has one, leave out rows of the head; `checkpoints` are the
+        bytes of disk, in the cache folder, where `save_some` keeps what was read (0: none, and none is looked
+        for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
         """
-        limit = parse_size(mem) if mem is not None else None
+        limit = parse_size(mem) if mem else None
         for name, value in (("threads", threads), ("context", context), ("chunk", chunk)):
             if value is not None and not 1 <= value <= 1 << 30:
                 raise UsageError(f"{name} is {value}", "Give a whole number from 1 on")
@@ -245,6 +248,9 @@ class Engine:
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
+            chosen_for_them = (
+                mem is None and (limit := _default_budget(model, threads, beside, kv)) is not None
+            )
             room = budget.room(limit, model.weights.dense_bytes, threads, beside)
             context = fitting_context(context, config, model.gguf.path, room, kv)
             size = kv_bytes(config, context, kv)
@@ -270,6 +276,11 @@ class Engine:
             raise
         if note:
             engine.notes.append(note)
+        if mem is None and limit is not None:
+            engine.notes.append(
+                f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
+                "Another budget: --mem, or /mem in the chat."
+            )
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
             engine.notes.append("The file has no LM head predictor; all logits are computed.")
@@ -664,3 +675,9 @@ def _plan(limit: int | None, model: OpenModel, kv: int, threads: int, beside: in
         ranks=threads,
         beside=beside,
     )
+
+
+def _default_budget(model: OpenModel, threads: int, beside: int, kv: KVType) -> int | None:
+    shortest = kv_bytes(model.config, min(SHORTEST_CONTEXT, model.config.context), kv)
+    plan = _plan(None, model, shortest, threads, beside)
+    return default_budget(plan.weights + plan.kv + plan.rest + plan.experts * plan.slot)
