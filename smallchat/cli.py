@@ -46,6 +46,9 @@ SparseHead = Annotated[
     bool | None,
     typer.Option("--sparse-head/--dense-head", help="Let the file's LM head predictor leave out logits."),
 ]
+Inline = Annotated[
+    bool | None, typer.Option("--inline/--full-screen", help="Line by line, without a full screen.")
+]
 Endpoint = Annotated[
     str | None, typer.Option("--endpoint", metavar="URL", help="Chat with a server of OpenAI's interface.")
 ]
@@ -80,6 +83,7 @@ def chat(
     kv: Kv = None,
     sparse_head: SparseHead = None,
     endpoint: Endpoint = None,
+    inline: Inline = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Version.")
     ] = False,
@@ -87,6 +91,7 @@ def chat(
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
     flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint, "notes": notes}
+    flags["inline"] = inline
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat

@@ -125,8 +125,10 @@ class Settings:
     seed: int | None = None
     system: str | None = None
     """System prompt of new conversations; None: none."""
-    theme: str = "smallchat-dark"
-    """Colours of the app."""
+    inline: bool = False
+    """Whether the chat goes line by line in the terminal's own scrollback, without a full screen."""
+    theme: str = "dark"
+    """Colours of the app: dark, light, contrast, or terminal (the terminal's own)."""
     notes: str | None = None
     """Folder of notes to search and to ask about; None: none."""
     note_name: str = "{title}"
@@ -215,7 +217,7 @@ def checked(key: str, value: Any, source: str) -> Any:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
     if key in TABLES:
         return _table(key, value, source)
-    if key in {"save_conversations", "sparse_head"}:
+    if key in {"save_conversations", "sparse_head", "inline"}:
         return _yes_or_no(key, value, source)
     if key == "kernels" and value not in KERNELS:
         raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")

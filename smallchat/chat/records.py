@@ -31,6 +31,17 @@ class Source:
         return f"[[{self.title}]]{f' › {self.headings}' if self.headings else ''}, {lines}"
 
 
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file or a pasted text that was sent along with a message; `Turn.given` holds the text itself."""
+
+    label: str
+    tokens: int | None
+    start: int
+    end: int
+    """Its text is `given[start:end]`."""
+
+
 @dataclass(slots=True, eq=False)
 class Turn:
     """One message of a conversation, a node of its tree: `parent` is the message that it answers."""
@@ -43,6 +54,8 @@ class Turn:
     """What the model is given before a question and the reader need not see: passages of notes."""
     sources: list[Source] = field(default_factory=list)
     """Where these passages stand."""
+    attached: list[Attached] = field(default_factory=list)
+    """Files and pasted texts in `given`."""
     model: str = ""
     sampling: dict[str, float | int | None] = field(default_factory=dict)
     """Settings of this answer, with the seed that was really used once that is known."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from smallchat.chat.records import Conversation, Source, Turn
+from smallchat.chat.records import Attached, Conversation, Source, Turn
 
 _BESIDE = ("conversation", "searched")
 """Columns that are none of the message's own."""
@@ -21,6 +21,7 @@ def columns(turn: Turn) -> dict[str, Any]:
         "content": text(turn.content),
         "given": text(turn.given),
         "sources": json.dumps([asdict(source) for source in turn.sources]),
+        "attached": json.dumps([asdict(one) for one in turn.attached]),
         "status": turn.status,
         "model": text(turn.model),
         "sampling": json.dumps(turn.sampling),
@@ -49,6 +50,7 @@ def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:
         values = {key: row[key] for key in row.keys() if key not in _BESIDE}  # noqa: SIM118
         values["sampling"] = json.loads(values["sampling"])
         values["sources"] = [Source(**source) for source in json.loads(values["sources"])]
+        values["attached"] = [Attached(**one) for one in json.loads(values["attached"])]
         values["ids"] = [one for (one,) in struct.iter_unpack("<i", values["ids"][: len(values["ids"]) & ~3])]
         parent = known.get(values.pop("parent") or 0)
         turn = known[row["id"]] = Turn(**values, parent=parent)

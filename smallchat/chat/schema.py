@@ -69,6 +69,10 @@ MIGRATIONS = (
     """
     ALTER TABLE messages ADD COLUMN ids BLOB NOT NULL DEFAULT x'';
     """,
+    """
+    ALTER TABLE messages ADD COLUMN attached TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE pastes (conversation INTEGER PRIMARY KEY, texts TEXT NOT NULL) STRICT;
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`).
 

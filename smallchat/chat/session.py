@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from smallchat.chat.records import Conversation, Source, Turn, path_through
+from smallchat.chat.records import Attached, Conversation, Source, Turn, path_through
 from smallchat.chat.store import Store
 from smallchat.chat.titles import title_of
 from smallchat.errors import StorageError
@@ -72,17 +72,26 @@ class Session:
         """Everything that was said in this place, `turn` among it, oldest first."""
         return turn.parent.children if turn.parent is not None else self.beginnings
 
-    def ask(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> Turn:
-        """The user's next message, saved at once; `given` and `sources`: what the model reads before it."""
+    def ask(
+        self,
+        text: str,
+        given: str = "",
+        sources: Sequence[Source] = (),
+        attached: Sequence[Attached] = (),
+    ) -> Turn:
+        """The user's next message, saved at once; `given`: what the model reads before it, and of what."""
         if not self.title:
             self.title = title_of(text)
-        return self._add(Turn("user", text, parent=self.last, given=given, sources=list(sources)))
+        turn = Turn("user", text, parent=self.last, given=given)
+        turn.sources, turn.attached = list(sources), list(attached)
+        return self._add(turn)
 
     def edit(self, turn: Turn, text: str) -> Turn:
         """Another wording of one of the user's messages, beside it; what followed it stays with it."""
-        given, sources = turn.given, list(turn.sources)
+        changed = Turn("user", text, parent=turn.parent, given=turn.given)
+        changed.sources, changed.attached = list(turn.sources), list(turn.attached)
         self._cut(turn)
-        return self._add(Turn("user", text, parent=turn.parent, given=given, sources=sources))
+        return self._add(changed)
 
     def reply(self, text: str) -> Turn:
         """An answer that no model made, as that nothing was found."""

@@ -10,7 +10,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -192,7 +192,8 @@ class Store:
             found = f"SELECT id, content FROM messages WHERE searched AND conversation IN ({gone})"
             for message, content in self.connection.execute(found).fetchall():
                 index.drop(self.connection, message, content)
-            self.connection.execute(f"DELETE FROM drafts WHERE conversation IN ({gone})")
+            for table in ("drafts", "pastes"):
+                self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
             self.connection.execute("DELETE FROM conversations WHERE deleted IS NOT NULL")
 
     def save_draft(self, conversation: int | None, text: str) -> None:
@@ -211,6 +212,22 @@ class Store:
         with self._told():
             row = self.connection.execute(sql, (conversation or NOT_BEGUN,)).fetchone()
         return row["text"] if row else ""
+
+    def save_pastes(self, conversation: int | None, texts: Sequence[str]) -> None:
+        """Keep what was pasted for a message that is not sent."""
+        key = conversation or NOT_BEGUN
+        with self._transaction():
+            self.connection.execute("DELETE FROM pastes WHERE conversation = ?", (key,))
+            if texts:
+                kept = json.dumps([rows.text(text) for text in texts])
+                self.connection.execute("INSERT INTO pastes VALUES (?, ?)", (key, kept))
+
+    def pastes(self, conversation: int | None) -> list[str]:
+        """What was pasted there for a message that is not sent."""
+        sql = "SELECT texts FROM pastes WHERE conversation = ?"
+        with self._told():
+            row = self.connection.execute(sql, (conversation or NOT_BEGUN,)).fetchone()
+        return list(json.loads(row["texts"])) if row else []
 
     def save_edit(self, conversation: int, message: int, text: str | None) -> None:
         """Keep what one of the user's messages is being changed to; None: it is not, any more."""

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 
 from smallchat.commands.resolve import MissingModelError, load_options
-from smallchat.engine.client import LoadOptions
+from smallchat.engine.client import LoadOptions, client_for
 from smallchat.paths import builtin_model
 from smallchat.settings import BUILTIN, Settings, UsageError
 
@@ -15,18 +15,27 @@ def run(settings: Settings) -> None:
     """Open the app, and end with its exit code. Raises `UsageError` where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise UsageError("The app needs a terminal", 'For one answer use: smallchat ask "…"')
-    from smallchat.tui import app, keys
+    if settings.inline:
+        from smallchat.commands import inline
 
-    keys.remapped(settings.keys)  # wrong keys are told before the app opens
+        sys.exit(inline.run(settings, _options(settings), client_for(settings)))
+    from smallchat.tui import app, keys, themes
+
+    keys.remapped(settings.keys)  # what is wrong is told before the app opens
+    themes.named(settings.theme)
     if settings.notes is not None:
         from smallchat.notes.folder import open_folder
 
         open_folder(settings.notes)  # a wrong folder is told before the app opens
     wanted = None
     try:
-        # A server has its own models.
-        options = LoadOptions(builtin_model()) if settings.endpoint else load_options(settings)
+        options = _options(settings)
     except MissingModelError as error:
         wanted = (error.name, error.reference)
         options = load_options(replace(settings, model=BUILTIN))
     sys.exit(app.run(settings, options, wanted))
+
+
+def _options(settings: Settings) -> LoadOptions:
+    """What to load; a server has its own models. Raises `ModelError`."""
+    return LoadOptions(builtin_model()) if settings.endpoint else load_options(settings)

@@ -13,10 +13,10 @@ from typing import Any
 import psutil
 
 from smallchat import __version__, paths
-from smallchat.commands.models import listing, outlook
+from smallchat.commands.models import listing
 from smallchat.hub.installed import BUILTIN, hub_cache
 from smallchat.hub.machine import Machine
-from smallchat.tui.text import plain, size
+from smallchat.tui.text import outlook, plain, size
 
 LIBRARIES = ("numpy", "ctransformers", "tokenizers", "textual", "huggingface_hub", "gguf")
 SLOW_DISK = 200 << 20

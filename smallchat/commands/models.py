@@ -14,9 +14,7 @@ from smallchat.hub.installed import BUILTIN, Installed, installed
 from smallchat.hub.known import MODELS, KnownModel
 from smallchat.hub.remove import remove
 from smallchat.hub.verify import verify as verify_file
-from smallchat.tui.text import plain, size, speed
-
-FITS = {"memory": "fits in memory", "disk": "experts from disk", "no": "too large here"}
+from smallchat.tui.text import outlook, plain, size
 
 
 def run(as_json: bool) -> None:
@@ -101,9 +99,3 @@ def _row(found: Installed, here: machine.Machine) -> dict[str, Any]:
         "smallest_memory_bytes": facts.smallest_memory,
         **asdict(machine.expect(facts, here)),
     }
-
-
-def outlook(row: dict[str, Any]) -> str:
-    """How a model would run here, in a few words."""
-    rate = row["tokens_per_second"]
-    return FITS[row["fits"]] + (f", about {speed(rate)} tokens/s" if rate else "")

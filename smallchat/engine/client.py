@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
-from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, SparseHead
+from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, Settings, SparseHead
 
 LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
@@ -206,3 +206,12 @@ class WorkerClient:
         line = {"request": self._next_request, "operation": operation, **body}
         process.stdin.write(json.dumps(line).encode("ascii") + b"\n")
         return self._next_request
+
+
+def client_for(settings: Settings) -> EngineClient:
+    """The decoder's process, or the server that was asked for."""
+    if settings.endpoint is None:
+        return WorkerClient()
+    from smallchat.engine.endpoint import EndpointClient
+
+    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)

@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual.app import App
+from textual.filter import Monochrome, NoColor
 
 from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
-from smallchat.engine.client import EngineClient, LoadOptions, WorkerClient
+from smallchat.engine.client import EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
-from smallchat.tui import clipboard, faults, keys
+from smallchat.tui import clipboard, faults, keys, themes
 from smallchat.tui.screens.chat import ChatScreen
 from smallchat.tui.screens.fetch import QUIT, FetchScreen
 from smallchat.tui.screens.problem import storage_problem
 from smallchat.tui.text import count
-from smallchat.tui.themes import THEMES
 
 if TYPE_CHECKING:
     from smallchat.hub.known import Reference
@@ -56,12 +56,21 @@ class SmallchatApp(faults.Guarded, App[None]):
         self._store_path = store_path
         self._store: Store | None = None
         self.set_keymap(keys.remapped(settings.keys))
-        for theme in THEMES:
+        for theme in themes.THEMES:
             self.register_theme(theme)
         # Textual's own themes lack the colours that the panel is drawn with.
-        for name in self.available_themes.keys() - {theme.name for theme in THEMES}:
+        for name in self.available_themes.keys() - {theme.name for theme in themes.THEMES}:
             self.unregister_theme(name)
-        self.theme = settings.theme if settings.theme in self.available_themes else THEMES[0].name
+        self.theme = themes.named(settings.theme)
+
+    def watch_theme(self) -> None:
+        """Without colour (NO_COLOR) and on the terminal's own ground, greys would be black on black.
+
+        Textual chooses between greys and no colour at all before it knows the theme.
+        """
+        if self.no_color:
+            kept = [one for one in self._filters if not isinstance(one, Monochrome | NoColor)]
+            self._filters = [*kept, NoColor() if self.native_ansi_color else Monochrome()]
 
     async def on_mount(self) -> None:
         """Open the conversations; where they cannot be read, ask how to go on."""
@@ -131,17 +140,8 @@ class SmallchatApp(faults.Guarded, App[None]):
         self.exit(return_code=int(ExitCode.UNEXPECTED), message=faults.one_line(error))
 
 
-def _client(settings: Settings) -> EngineClient:
-    """The decoder's process, or the server that was asked for."""
-    if settings.endpoint is None:
-        return WorkerClient()
-    from smallchat.engine.endpoint import EndpointClient
-
-    return EndpointClient(settings.endpoint, settings.endpoint_key, settings.model)
-
-
 def run(settings: Settings, load: LoadOptions, wanted: tuple[str, Reference] | None = None) -> int:
     """Run the app on a real worker or server until the user quits; returns the exit code."""
-    app = SmallchatApp(settings, load, _client(settings), paths.conversations(), wanted)
+    app = SmallchatApp(settings, load, client_for(settings), paths.conversations(), wanted)
     app.run()
     return app.return_code or int(ExitCode.OK)

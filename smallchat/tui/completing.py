@@ -15,6 +15,7 @@ from smallchat.tui.commands import COMMANDS
 MOST = 200
 """Candidates of one completion; nobody reads more."""
 
+_MENTION = re.compile(r'(?:^|\s)(@(?:"([^"\n]*)|([^\s"]*)))$')
 _ARGUMENT = re.compile(r"/([a-z]+) +([^\n]*)")
 
 
@@ -44,8 +45,12 @@ Names = Mapping[str, Callable[[str], Sequence[Candidate]]]
 
 
 def complete(text: str, cursor: int, names: Names) -> Completion | None:
-    """Completes the command, or its argument, at `cursor`; None: nothing is to be completed there."""
+    """Completes the command, its argument, or the file's name (`@`) at `cursor`; None: there is none."""
     before = text[:cursor]
+    if "mention" in names and (found := _MENTION.search(before)):
+        files = names["mention"](found[2] or found[3] or "")
+        known = len(files) == 1 and files[0].text == found[1]
+        return Completion(found.start(1), cursor, tuple(files)) if files and not known else None
     if not before.startswith("/") or "\n" in text:
         return None
     if re.fullmatch(r"/[a-z]*", before):

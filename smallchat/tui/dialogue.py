@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Attached, Source, Turn
 from smallchat.chat.session import Session
 from smallchat.engine.client import EngineClient, LoadOptions, Message
 from smallchat.engine.events import (
@@ -112,12 +112,18 @@ class Dialogue:
             what = f"The decoder does not start: {error}"
             self._end_engine(Failed(what, "Try again", int(ExitCode.ENGINE)))
 
-    def send(self, text: str, given: str = "", sources: Sequence[Source] = ()) -> None:
+    def send(
+        self,
+        text: str,
+        given: str = "",
+        sources: Sequence[Source] = (),
+        attached: Sequence[Attached] = (),
+    ) -> None:
         """The user says something; the answer begins now, or when the model is loaded.
 
-        `given` and `sources`: see `Session.ask`.
+        `given` and what it holds: see `Session.ask`.
         """
-        self.session.ask(text, given, sources)
+        self.session.ask(text, given, sources, attached)
         self.wanted = True
         self._begin()
 
@@ -190,11 +196,10 @@ class Dialogue:
             at = at.parent
         return self._system() + self._said(path[::-1])[turn.trimmed :]
 
-    async def told(self, request: int) -> Event:
-        """What the engine first says to a request of one's own."""
-        future: asyncio.Future[Event] = asyncio.get_running_loop().create_future()
-        self._asked[request] = future
-        return await future
+    def told(self, request: int) -> asyncio.Future[Event]:
+        """What the engine first says to a request of one's own; listened for from now on."""
+        future = self._asked[request] = asyncio.get_running_loop().create_future()
+        return future
 
     def stop(self) -> None:
         """End the answer at its next token, or no longer wait for one."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
+from smallchat.chat.records import Attached
 from smallchat.errors import StorageError
 from smallchat.tui.dialogue import Dialogue
 
@@ -44,10 +46,10 @@ class Keeper:
         """The prompt holds this now."""
         self._draft = text
 
-    def send(self, text: str) -> None:
+    def send(self, text: str, given: str = "", attached: Sequence[Attached] = ()) -> None:
         """Say it: the message is saved first, then the draft is forgotten."""
         key = self._dialogue.session.id
-        self._dialogue.send(text)
+        self._dialogue.send(text, given, (), attached)
         self._draft = ""
         self._save_draft(key)
 

@@ -71,6 +71,8 @@ KEYS = (
     ),
     Key("F2", "search your notes as you type", "f2", "search_notes"),
     Key("F4", "sources of the last answer from your notes", "f4", "sources"),
+    Key("F5", "another model: what is here, what can be fetched", "f5", "models", "Model"),
+    Key("F7", "what is sent along with the message: read it, take it out", "f7", "attachments"),
     Key("F1", "this help", "f1", "help", "Help"),
     Key("F3", "show or hide the panel", "f3", "panel", "Panel"),
     Key("F6", "the panel beside the talk, narrow, on the whole screen", "f6", "panel_size"),

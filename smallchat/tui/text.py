@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 _BIDI = [0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _HARMLESS: dict[int, str | None] = {
     # Control characters become their pictures, as ESC "␛": visible, and without effect on a terminal.
@@ -58,3 +61,10 @@ def age(seconds: float) -> str:
         if seconds >= length:
             return f"{count(int(seconds // length), unit)} ago"
     return "just now"
+
+
+def outlook(row: Mapping[str, Any]) -> str:
+    """How a model would run here, in a few words; `row` as `smallchat models --json` gives it."""
+    told = {"memory": "fits in memory", "disk": "experts from disk", "no": "too large here"}[row["fits"]]
+    rate = row["tokens_per_second"]
+    return told + (f", about {speed(rate)} tokens/s" if rate else "")

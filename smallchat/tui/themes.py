@@ -1,82 +1,174 @@
-"""The two themes: ink and paper, both with amber as their one hue.
+"""The themes: ink, paper, high contrast, and the terminal's own colours; one hue each.
 
-Only what is being read from disk is blue: no kind of colour blindness takes that for amber.
+Only what is being read from disk has another one: no kind of colour blindness takes the two for each other.
+What a colour says is always said by a mark or a word too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from textual.theme import Theme
 
-DARK = Theme(
-    name="smallchat-dark",
+from smallchat.settings import UsageError
+
+PREFIX = "smallchat-"
+"""Begins every theme's name; it need not be written."""
+
+
+def _theme(
+    name: str,
+    *,
+    dark: bool,
+    hue: str,
+    ink: str,
+    quiet: str,
+    faint: str,
+    line: str,
+    paper: tuple[str, str, str],
+    good: str,
+    bad: str,
+    selection: str,
+    experts: Mapping[str, str],
+    ansi: bool = False,
+) -> Theme:
+    """`paper`: the ground, what lies on it, and what lies on that. `experts`: the panel's states."""
+    background, surface, panel = paper
+    return Theme(
+        name=PREFIX + name,
+        dark=dark,
+        ansi=ansi,
+        primary=hue,
+        secondary=quiet,
+        accent=hue,
+        foreground=ink,
+        background=background,
+        surface=surface,
+        panel=panel,
+        boost=surface if ansi else None,
+        success=good,
+        warning=hue,
+        error=bad,
+        variables={
+            "quiet": quiet,
+            "faint": faint,
+            "line": line,
+            "scrollbar": line,
+            "scrollbar-hover": faint,
+            "scrollbar-active": hue,
+            "scrollbar-background": background,
+            "scrollbar-corner-color": background,
+            "footer-key-foreground": hue,
+            "input-selection-background": selection,
+            "screen-selection-background": selection,
+            "block-cursor-foreground": background,
+            "block-cursor-background": hue,
+            "block-cursor-text-style": "none",
+            "ansi-background": background,
+            "ansi-foreground": ink,
+            **{f"expert-{state}": colour for state, colour in experts.items()},
+        },
+    )
+
+
+DARK = _theme(
+    "dark",
     dark=True,
-    primary="#e0a04a",
-    secondary="#b9b3a6",
-    accent="#e0a04a",
-    foreground="#dcd8cf",
-    background="#15161a",
-    surface="#1b1c21",
-    panel="#23242a",
-    success="#a9b37a",
-    warning="#e0a04a",
-    error="#e07a5f",
-    variables={
-        "quiet": "#8b877e",
-        "faint": "#5d5b56",
-        "line": "#2e2f36",
-        "scrollbar": "#2e2f36",
-        "scrollbar-hover": "#5d5b56",
-        "scrollbar-active": "#e0a04a",
-        "scrollbar-background": "#15161a",
-        "scrollbar-corner-color": "#15161a",
-        "expert-disk": "#26272d",
-        "expert-idle": "#463a29",
-        "expert-cool": "#6b5029",
-        "expert-warm": "#9a6d28",
-        "expert-hot": "#cf9033",
-        "expert-reading": "#5f8fc9",
-        "expert-used": "#fff0cf",
-        "footer-key-foreground": "#e0a04a",
-        "input-selection-background": "#e0a04a 30%",
-        "block-cursor-foreground": "#15161a",
-        "block-cursor-background": "#e0a04a",
-        "block-cursor-text-style": "none",
+    hue="#e0a04a",
+    ink="#dcd8cf",
+    quiet="#8b877e",
+    faint="#5d5b56",
+    line="#2e2f36",
+    paper=("#15161a", "#1b1c21", "#23242a"),
+    good="#a9b37a",
+    bad="#e07a5f",
+    selection="#e0a04a 30%",
+    experts={
+        "disk": "#26272d",
+        "idle": "#463a29",
+        "cool": "#6b5029",
+        "warm": "#9a6d28",
+        "hot": "#cf9033",
+        "reading": "#5f8fc9",
+        "used": "#fff0cf",
     },
 )
-LIGHT = Theme(
-    name="smallchat-light",
+LIGHT = _theme(
+    "light",
     dark=False,
-    primary="#96610c",
-    secondary="#5e594e",
-    accent="#96610c",
-    foreground="#2b2923",
-    background="#faf8f3",
-    surface="#f3efe6",
-    panel="#ebe6da",
-    success="#5b6b21",
-    warning="#96610c",
-    error="#b23a1c",
-    variables={
-        "quiet": "#6f695c",
-        "faint": "#a39c8c",
-        "line": "#ddd6c6",
-        "scrollbar": "#ddd6c6",
-        "scrollbar-hover": "#a39c8c",
-        "scrollbar-active": "#96610c",
-        "scrollbar-background": "#faf8f3",
-        "scrollbar-corner-color": "#faf8f3",
-        "expert-disk": "#ece7db",
-        "expert-idle": "#ddcfae",
-        "expert-cool": "#cdb077",
-        "expert-warm": "#b88b35",
-        "expert-hot": "#96610c",
-        "expert-reading": "#3a6ea8",
-        "expert-used": "#2b1a00",
-        "footer-key-foreground": "#96610c",
-        "input-selection-background": "#96610c 25%",
-        "block-cursor-foreground": "#faf8f3",
-        "block-cursor-background": "#96610c",
-        "block-cursor-text-style": "none",
+    hue="#96610c",
+    ink="#2b2923",
+    quiet="#6f695c",
+    faint="#a39c8c",
+    line="#ddd6c6",
+    paper=("#faf8f3", "#f3efe6", "#ebe6da"),
+    good="#5b6b21",
+    bad="#b23a1c",
+    selection="#96610c 25%",
+    experts={
+        "disk": "#ece7db",
+        "idle": "#ddcfae",
+        "cool": "#cdb077",
+        "warm": "#b88b35",
+        "hot": "#96610c",
+        "reading": "#3a6ea8",
+        "used": "#2b1a00",
     },
 )
-THEMES = (DARK, LIGHT)
+CONTRAST = _theme(
+    "contrast",
+    dark=True,
+    hue="#ffd75f",
+    ink="#ffffff",
+    quiet="#d7d7d7",
+    faint="#b2b2b2",
+    line="#b2b2b2",
+    paper=("#000000", "#000000", "#262626"),
+    good="#afff87",
+    bad="#ffaf87",
+    selection="#005f87",
+    experts={
+        "disk": "#4e4e4e",
+        "idle": "#87600f",
+        "cool": "#af8700",
+        "warm": "#d7a700",
+        "hot": "#ffd75f",
+        "reading": "#5fafff",
+        "used": "#ffffff",
+    },
+)
+TERMINAL = _theme(
+    "terminal",
+    dark=True,
+    ansi=True,
+    hue="ansi_magenta",
+    ink="ansi_default",
+    quiet="ansi_default",
+    faint="ansi_bright_black",
+    line="ansi_bright_black",
+    paper=("ansi_default", "ansi_default", "ansi_default"),
+    good="ansi_green",
+    bad="ansi_red",
+    selection="ansi_bright_black",
+    experts={
+        "disk": "ansi_bright_black",
+        "idle": "ansi_magenta",
+        "cool": "ansi_magenta",
+        "warm": "ansi_magenta",
+        "hot": "ansi_bright_magenta",
+        "reading": "ansi_cyan",
+        "used": "ansi_default",
+    },
+)
+"""Sixteen colours that are the terminal's to choose, on its own ground."""
+
+THEMES = (DARK, LIGHT, CONTRAST, TERMINAL)
+
+
+def named(name: str) -> str:
+    """The whole name of a theme. Raises `UsageError` where there is none."""
+    for theme in THEMES:
+        if name in (theme.name, theme.name.removeprefix(PREFIX)):
+            return theme.name
+    known = ", ".join(theme.name.removeprefix(PREFIX) for theme in THEMES)
+    raise UsageError(f"There are no colours {name!r}", f"Known: {known}")

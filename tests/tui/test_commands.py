@@ -70,7 +70,7 @@ async def test_a_click_takes_a_candidate() -> None:
         await run.shows("› /theme")
         await run.pilot.click("#completions")
         await run.until(lambda: run.prompt.text == "/theme ")
-        await run.shows("smallchat-light")
+        await run.shows("› dark", "light")
 
 
 async def test_settings_hold_for_one_conversation_and_come_back_with_it() -> None:

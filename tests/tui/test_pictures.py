@@ -51,8 +51,11 @@ def picture(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         async def run_before(pilot: Pilot[None]) -> None:
             run = Running(app, engine, pilot)
             await run.until(lambda: engine.starts)
-            await script(run)
-            await run.settle()
+            try:
+                await script(run)
+                await run.settle()
+            except pytest.fail.Exception as error:  # it is no Exception to Textual, which would go on waiting
+                raise AssertionError(error) from None
 
         return snap_compare(app, terminal_size=size, run_before=run_before)
 

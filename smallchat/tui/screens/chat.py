@@ -21,6 +21,7 @@ from smallchat.engine.events import Failed, Ready
 from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import commands, keys
+from smallchat.tui.attachments import Attachment, mentioned, together
 from smallchat.tui.clock import Clock
 from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
@@ -28,12 +29,13 @@ from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
-from smallchat.tui.screens.chat_commands import ChatCommands
 from smallchat.tui.screens.conversations import ConversationsScreen
 from smallchat.tui.screens.messages import Messages
+from smallchat.tui.screens.model_choice import ModelChoice
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.panel.panel import Panel
+from smallchat.tui.widgets.prompt.attached import AttachedLines
 from smallchat.tui.widgets.prompt.hint import hint
 from smallchat.tui.widgets.prompt.prompt import Prompt
 from smallchat.tui.widgets.topline import TopLine
@@ -44,7 +46,7 @@ COUNT_AFTER = 0.05
 """Seconds after a key press at which the draft's tokens are counted, with all that is typed until then."""
 
 
-class ChatScreen(Guarded, Messages, ChatCommands):
+class ChatScreen(Guarded, Messages, ModelChoice):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
@@ -65,6 +67,8 @@ class ChatScreen(Guarded, Messages, ChatCommands):
             History(self._said),
             keys.remapped(settings.keys),
         )
+        self.attached: list[Attachment] = []
+        self.attached_lines = AttachedLines()
         self._topline = TopLine()
         self.panel = Panel()
         self.clock: Clock | None = None
@@ -83,6 +87,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
             with Vertical(id="talk"):
                 yield self.transcript
                 yield self.prompt.completions
+                yield self.attached_lines
                 yield self.prompt
             yield self.panel
         yield Footer(show_command_palette=False, compact=True)
@@ -91,6 +96,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         """Show what there is; the model is loaded behind the first frame."""
         self.clock = Clock(self, self.tick)
         self.prompt.text = self._keeper.restore()
+        self.restore_attached()
         self.prompt.move_cursor(self.prompt.document.end)
         self.prompt.focus()
         self.wake()
@@ -174,7 +180,13 @@ class ChatScreen(Guarded, Messages, ChatCommands):
     def _count_when_due(self) -> None:
         if self._to_count_at is not None and time.monotonic() >= self._to_count_at:
             self._to_count_at = None  # an engine that is not there yet is asked when it is
-            self.dialogue.count(self.prompt.text)
+            self.run_worker(self._count_draft(), group="count", exclusive=True)
+
+    async def _count_draft(self) -> None:
+        text = self.prompt.text
+        if self.attached or mentioned(text):
+            await self.sync_files(text)
+        self.dialogue.count(self.with_attached(text))
 
     def _send_queued(self) -> None:
         if not self._queued or self.dialogue.busy:
@@ -217,10 +229,13 @@ class ChatScreen(Guarded, Messages, ChatCommands):
 
     # Saying something
 
-    def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
+    async def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Enter: send, or keep it in the prompt until the answer before it is complete."""
         try:
             call = commands.called(event.text)
+            if call is None and (self.attached or mentioned(event.text)):
+                await self.sync_files(event.text)
+                self.check_attached()
         except SmallchatError as error:
             self.tell(str(error))
             return
@@ -233,14 +248,21 @@ class ChatScreen(Guarded, Messages, ChatCommands):
     def send(self, text: str) -> None:
         """Say it, or do it; the prompt then only holds what was typed behind it."""
         self.prompt.said.add(text)
-        call = commands.called(text) or ((commands.named("notes"), text) if self.asks_notes else None)
+        call = commands.called(text)
+        if call is None and self.asks_notes and not self.attached:
+            call = commands.named("notes"), text
         if call is None or call[0].asks:
             self._told_failure = None  # without a model, the dialog comes again
         if call is not None:
             self.prompt.forget(text)
             self.run_command(*call, text)
             return
-        self._keeper.send(text)
+        key, (given, places) = (
+            self.dialogue.session.id,
+            together([one for one in self.attached if not one.problem]),
+        )
+        self._keeper.send(text, given, places)
+        self.drop_attached(key)
         self.prompt.forget(text)
         self.transcript.anchor()
         self.wake()
@@ -335,6 +357,7 @@ class ChatScreen(Guarded, Messages, ChatCommands):
         self._queued = False
         self._welcomed = None
         self.prompt.text = self._keeper.restore()
+        self.restore_attached()
         self.prompt.move_cursor(self.prompt.document.end)
         self.prompt.focus()
         self.transcript.anchor()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from smallchat.chat.personas import personas
 from smallchat.engine.events import Failed, Resized
 from smallchat.errors import SmallchatError
 from smallchat.settings import Sampling, UsageError, parse_size
+from smallchat.tui import themes
 from smallchat.tui.completing import Candidate, Names
 from smallchat.tui.lookups import Lookups
 from smallchat.tui.screens.note_commands import NoteCommands
 from smallchat.tui.text import one_line, size
 from smallchat.tui.widgets.panel.memory import own_memory
 
-Finder = Callable[[], Awaitable[Sequence[Candidate]]]
 NONE = "none"
 DEFAULT = "default"
 SETTINGS = {
@@ -154,11 +154,7 @@ class ChatCommands(NoteCommands):
         if not name:
             self.app.search_themes()
             return
-        if name not in self.app.available_themes:
-            raise UsageError(
-                f"There are no colours {name!r}", f"Known: {', '.join(self.app.available_themes)}"
-            )
-        self.app.theme = name
+        self.app.theme = themes.named(name)
         self.tell(f'To keep them: theme = "{name}" in {paths.config_file()}')
 
     # Completion
@@ -166,22 +162,24 @@ class ChatCommands(NoteCommands):
     def names(self) -> Names:
         """What can be meant by the arguments of commands."""
         return {
-            "persona": lambda _: self._known("personas", self._find_personas),
-            "theme": lambda _: [Candidate(name) for name in self.app.available_themes],
+            "persona": lambda _: self.lookups.get("personas", self._find_personas),
+            "theme": lambda _: [Candidate(theme.name.removeprefix(themes.PREFIX)) for theme in themes.THEMES],
             "copy": lambda _: [
                 Candidate("code", "its last code block"),
                 Candidate("all", "the conversation"),
             ],
             "setting": lambda _: self._setting_names(),
-            "note": lambda _: self._known("notes", self._find_notes) if self.notebook else [],
+            "note": lambda _: self.lookups.get("notes", self._find_notes) if self.notebook else [],
         }
 
-    def _known(self, key: str, find: Finder) -> Sequence[Candidate]:
+    @property
+    def lookups(self) -> Lookups:
+        """What is looked up while someone types."""
         if self._lookups is None:
             self._lookups = Lookups(
                 lambda work: self.run_worker(work, group="lookups"), lambda: self.prompt.offer()
             )
-        return self._lookups.get(key, find)
+        return self._lookups
 
     async def _find_personas(self) -> Sequence[Candidate]:
         try:

@@ -41,9 +41,10 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
         ("escape", "stop", "Stop"),
     ]
 
-    def __init__(self, name: str, reference: Reference) -> None:
-        """`name` is what the user called the model, `reference` what that means."""
+    def __init__(self, name: str, reference: Reference, inside: bool = False) -> None:
+        """`name` is what the user called the model, `reference` what that means; `inside`: of the chat."""
         super().__init__()
+        self._inside = inside
         self._name, self._reference = name, reference
         self._offer: Offer | None = None
         self._stage, self._done, self._total = "", 0, 0
@@ -58,8 +59,9 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
             with Horizontal(classes="ways"):
                 yield Button(Content("Fetch it"), id="fetch", compact=True, disabled=True)
                 yield Button(Content("Stop"), id="stop", compact=True, disabled=True)
-                yield Button(Content("Use the built-in model"), id=BUILTIN, compact=True)
-                yield Button(Content("Quit"), id=QUIT, compact=True)
+                if not self._inside:
+                    yield Button(Content("Use the built-in model"), id=BUILTIN, compact=True)
+                yield Button(Content("Back" if self._inside else "Quit"), id=QUIT, compact=True)
 
     def on_mount(self) -> None:
         """Ask the hub behind the first frame."""

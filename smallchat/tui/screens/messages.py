@@ -84,7 +84,9 @@ class Messages(Reading):
         """The focused message alone, to select in."""
         turn = self.transcript.focused_turn
         if turn is not None:
-            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", turn.content))
+            sent = [f"▤ {one.label}\n{turn.given[one.start : one.end]}" for one in turn.attached]
+            text = "\n\n".join([turn.content, *sent])
+            self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", text))
 
     def action_step_back(self) -> None:
         """Through the tokens of the focused answer, or else of the last one."""

@@ -38,6 +38,10 @@ class NoteCommands(NoteTaking):
         """Carry out a command; where it fails, what was typed comes back into the prompt."""
         self.run_worker(self._run_command(command, argument, typed), group="commands")
 
+    async def _run_command_named(self, name: str) -> None:
+        """By key."""
+        await self._run_command(commands.named(name), "", "")
+
     async def _run_command(self, command: commands.Command, argument: str, typed: str) -> None:
         try:
             await getattr(self, f"command_{command.name}")(argument)

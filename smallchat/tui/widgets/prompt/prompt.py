@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import TextArea
 
 from smallchat.tui import keys
+from smallchat.tui.attachments import is_long
 from smallchat.tui.completing import Completion
 from smallchat.tui.history import History
 from smallchat.tui.text import pasted
@@ -31,6 +32,13 @@ class Prompt(TextArea):
 
     class Submitted(Message):
         """Enter was pressed on something."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class Pasted(Message):
+        """A text was pasted that is too long to stand in the prompt."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -158,7 +166,7 @@ class Prompt(TextArea):
             self.move_cursor(self.document.end)
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """Insert what was pasted, harmless and at most `PASTE_LIMIT` characters of it."""
+        """Insert what was pasted, harmless and at most `PASTE_LIMIT` characters of it; a long one is told."""
         event.stop()
         event.prevent_default()
         text = pasted(event.text)
@@ -169,7 +177,10 @@ class Prompt(TextArea):
                 markup=False,
             )
             text = text[:PASTE_LIMIT]
-        await super()._on_paste(events.Paste(text))
+        if is_long(text):
+            self.post_message(self.Pasted(text))
+        else:
+            await super()._on_paste(events.Paste(text))
 
     def tell(self, hint: str) -> None:
         """The line on the lower border."""

@@ -10,7 +10,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
-from smallchat.chat.records import Source, Turn
+from smallchat.chat.records import Attached, Source, Turn
 from smallchat.engine.events import PromptProgress
 from smallchat.tui.text import count, one_line, plain, speed
 
@@ -45,6 +45,8 @@ class UserTurn(TurnView):
 
     def compose(self) -> ComposeResult:
         yield Static(Content(plain(self.turn.content)), classes="said")
+        if self.turn.attached:
+            yield Static(Content("\n".join(map(attached_text, self.turn.attached))), classes="attached")
         yield self._note
 
     def show(self, waiting: str) -> None:
@@ -106,6 +108,12 @@ class AnswerTurn(TurnView):
             self._sourced = text
             self._sources.update(Content(text))
             self._sources.display = True
+
+
+def attached_text(attached: Attached) -> str:
+    """The line of what was sent along with a message."""
+    told = f" · {count(attached.tokens, 'token')}" if attached.tokens else ""
+    return f"▤ {one_line(attached.label)}{told}"
 
 
 def trimmed_text(messages: int) -> str:

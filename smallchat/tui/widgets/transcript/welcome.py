@@ -16,7 +16,7 @@ from textual.widgets import Static
 from smallchat.chat.records import Conversation
 from smallchat.tui.text import age, count, one_line
 
-DEMO = "Demonstration model: small, often wrong.\nFor real use: smallchat --model PATH (F1)"
+DEMO = "Demonstration model: small, often wrong.\nFor real use: F5 fetches another, or smallchat --model PATH"
 
 EXAMPLES = (
     "What can you help me with?",
@@ -30,6 +30,11 @@ DEMO_EXAMPLES = (
     "How do I start a new conversation?",
     "What do the marks in the panel mean?",
 )
+HINTS = (
+    "Enter sends, Esc stops · Tab chooses a line here · / commands · @ files",
+    "Ctrl+O older conversations · F5 models · F3 panel · F1 all keys",
+)
+"""What a first start must know, each on its line."""
 TITLE_CELLS = 44
 RECENT = 3
 """Saved conversations that the welcome offers."""
@@ -75,8 +80,10 @@ class Welcome(Vertical):
     def compose(self) -> ComposeResult:
         if self._demo:
             yield Static(Content(DEMO), id="demo")
-        yield Static(Content("What shall we talk about?"), classes="title")
-        yield Static(Content("Everything stays on this machine."), classes="quiet")
+        told = Content.assemble(
+            ("What shall we talk about?", "bold"), ("  Everything stays on this machine.", "$quiet")
+        )
+        yield Static(told)
         yield Static(Content("Try"), classes="heading")
         for question in DEMO_EXAMPLES if self._demo else EXAMPLES:
             yield Choice(question)
@@ -85,7 +92,7 @@ class Welcome(Vertical):
             for conversation in self._recent:
                 yield Choice(conversation)
         yield Static(
-            Content("Tab or a click chooses a line · Ctrl+O older conversations · F1 help"),
+            Content("\n".join(HINTS)),
             classes="quiet hint",
         )
 

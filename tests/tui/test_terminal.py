@@ -1,0 +1,119 @@
+"""Whole sessions by keyboard alone, in a real terminal with the real decoder."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+
+from smallchat import paths
+from tests.support.models import script, scripted, vocabulary
+from tests.support.terminal import needs_tmux, terminal
+
+pytestmark = [needs_tmux, pytest.mark.skipif(os.name != "posix", reason="tmux is for Unix")]
+
+CONTEXT = 30_000
+"""Tokens: a minute's worth of the small model's, so that an answer never ends before Esc is pressed."""
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A model that says the alphabet again and again."""
+    words = vocabulary()
+    letters = words.ids("ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    chain = [*words.ids("\n"), *letters, words.texts[" the"], letters[0]]
+    return scripted(script(320, chain), tmp_path / "endless.gguf", context=CONTEXT).path
+
+
+@pytest.fixture
+def command(endless: Path) -> list[str]:
+    options = ["--model", str(endless), "--context", str(CONTEXT), "--threads", "1"]
+    return [sys.executable, "-m", "smallchat", *options]
+
+
+@pytest.fixture
+def env(home: Path, tmp_path: Path) -> dict[str, str]:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf ' and more' >> \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o755)
+    return {"SMALLCHAT_HOME": str(home), "EDITOR": str(editor), "SMALLCHAT_TEMPERATURE": "0"}
+
+
+def stored() -> list[tuple[str, str, str]]:
+    raw = sqlite3.connect(paths.conversations())
+    rows = raw.execute("SELECT role, substr(content, 1, 12), status FROM messages ORDER BY id").fetchall()
+    raw.close()
+    return rows
+
+
+def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
+    with terminal(tmp_path, command, env) as window:
+        window.shows("What shall we talk about?", "Enter sends")
+        window.type("Hello there")
+        window.press("Enter")
+        window.shows("ABCDEFGH", "Esc stops")
+        window.press("Escape")
+        window.shows("stopped")
+        window.press("C-r")
+        window.shows("Esc stops")
+        window.press("Escape")
+        window.shows("stopped")
+
+        window.press("C-y")
+        window.shows("Copied", "(tmux)")
+        assert window.clipboard.startswith("ABCDEFGH")
+
+        window.type("a draft")
+        window.press("C-g")
+        window.shows("a draft and more")
+        window.press("C-u")
+        window.shows("Write a message")
+        window.press("Up")
+        window.shows("│ Hello there")
+        window.press("Down")
+        window.shows("Write a message")
+
+        window.type("/set te")
+        window.shows("› temperature")
+        window.press("Tab")
+        window.type("0.3")
+        window.press("Enter")
+        window.shows("temperature 0.3 ─")
+
+        window.press("F1")
+        window.shows("Esc closes")
+        window.press("Escape")
+        window.shows_no_more("Esc closes")
+        window.press("C-n")
+        window.shows("What shall we talk about?")
+        window.press("C-q")
+        window.shows("ended with 0")
+    assert stored() == [
+        ("user", "Hello there", "complete"),
+        ("assistant", "ABCDEFGHIJKL", "stopped"),
+        ("assistant", "ABCDEFGHIJKL", "stopped"),
+    ]
+
+
+def test_a_session_without_a_full_screen(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
+    with terminal(tmp_path, [*command, "--inline"], env) as window:
+        window.shows("Ctrl+D ends", "›")
+        window.type("Hello there")
+        window.press("Enter")
+        window.shows("ABCDEFGH")
+        window.press("Escape")
+        window.shows("stopped")
+        window.type("/again")
+        window.press("Enter")
+        window.shows("› /again\nABCDEFGH")
+        window.press("C-c")
+        window.shows("stopped\n›", "/again")
+        window.type("/no")
+        window.press("Enter")
+        window.shows("There is no command /no here")
+        window.press("C-d")
+        window.shows("ended with 0")
+    assert [row[2] for row in stored()] == ["complete", "stopped", "stopped"]
