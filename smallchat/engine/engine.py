@@ -40,7 +40,7 @@ from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
-from smallchat.engine.watching import CancelledError, PromptWatcher, StepWatcher, report_layers
+from smallchat.engine.watching import CancelledError, PromptWatcher, cancel_wanted, report_layers
 from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
@@ -129,6 +129,8 @@ class Engine:
         self._beside, self._remembered = beside, 0
         self._kv_blocks = 0  # that room was made for
         self._passing = self._answering = False
+        self._while_waiting: Callable[[], None] = lambda: None
+        """Called while a token waits for experts; may raise to give it up."""
         self._blas = threadpoolctl.ThreadpoolController()
         self._start(model)
         try:  # while the other ranks load
@@ -248,9 +250,8 @@ class Engine:
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
-            chosen_for_them = (
-                mem is None and (limit := _default_budget(model, threads, beside, kv)) is not None
-            )
+            if mem is None:
+                limit = _default_budget(model, threads, beside, kv)
             room = budget.room(limit, model.weights.dense_bytes, threads, beside)
             context = fitting_context(context, config, model.gguf.path, room, kv)
             size = kv_bytes(config, context, kv)
@@ -460,7 +461,7 @@ class Engine:
         try:
             yield from self._steps(*request)
         finally:
-            self._answering = False
+            self._answering, self._while_waiting = False, lambda: None
             if self._model is not None and isinstance(self.experts, MappedExperts) and not self.plan.mapped:
                 self._hold()
 
@@ -486,7 +487,7 @@ class Engine:
             return
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
-        watcher = StepWatcher(self.tally, should_stop)
+        self._while_waiting = cancel_wanted(should_stop)
         computed = waited = 0.0
         before = time.perf_counter()
         for index in range(self.context):
@@ -517,7 +518,7 @@ class Engine:
             waited = self.experts.wait_seconds
             passing = time.perf_counter()
             try:
-                logits = self._feed(np.array([token_id]), watcher)
+                logits = self._feed(np.array([token_id]))
             except CancelledError:  # experts are waited for
                 return
             waited = self.experts.wait_seconds - waited
@@ -608,7 +609,7 @@ class Engine:
         """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
         ranks, experts = self._ranks, self.experts
         if isinstance(experts, CachedExperts):
-            experts.watch = watcher.check if watcher is not None else lambda: None
+            experts.watch = self._while_waiting if watcher is self.tally or watcher is None else watcher.check
             self._make_room(experts, self._cache.length + len(tokens))
         self._passing = True
         # Each rank is one thread: more would only take the processor from the others.
