@@ -110,7 +110,7 @@ class Inline:
 
     def _ready(self) -> bool:
         """Load the model, saying so; False where that fails, which is told."""
-        _note(f"Loading {one_line(self._load.path.name)} …", end="")
+        _note(f"Loading {one_line(self._settings.endpoint or self._load.path.name)} …", end="")
         self._loop.run_until_complete(self._loaded())
         if self._dialogue.failure is not None:
             _note(f"\nsmallchat: {plain(self._dialogue.failure.what)}. {plain(self._dialogue.failure.cure)}")

@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from smallchat.commands.resolve import MissingModelError, model_path
+from smallchat.engine.client import SCREEN_BYTES
 from smallchat.engine.fitting import suitable_threads
 from smallchat.hub import details, disk, machine, planning
 from smallchat.hub.installed import BUILTIN, hub_cache, installed
@@ -48,7 +49,7 @@ def estimate(settings: Settings, name: str, budgets: list[int]) -> dict[str, Any
     piece = facts.layout.largest_expert // 3
     sample, folder = path or _sample(), hub_cache()
     read = disk.speed_of(sample, piece) if sample is not None else disk.speed_in(folder, piece)
-    plan = planning.make_plan(facts, here, read, budgets or None)
+    plan = planning.make_plan(facts, here, read, budgets or None, SCREEN_BYTES)
     return {
         "model": facts.name,
         "quantisation": facts.quantisation,
@@ -98,6 +99,7 @@ def _sample() -> Path | None:
 def _row(outcome: planning.Outcome) -> dict[str, Any]:
     return {
         "budget_bytes": outcome.budget,
+        "context": outcome.context,
         "slots": outcome.slots,
         "hit_rate": outcome.hit_rate,
         "read_bytes_per_token": outcome.read_bytes,
@@ -109,16 +111,17 @@ def _row(outcome: planning.Outcome) -> dict[str, Any]:
 
 def _lines(facts: dict[str, Any]) -> list[str]:
     kind = facts["quantisation"] + ("" if facts["path"] else ", not on this disk yet")
-    rows = [("--mem", "experts in memory", "found", "read a token", "tokens/s", "held up by")]
+    rows = [("--mem", "context", "experts in memory", "found", "read a token", "tokens/s", "held up by")]
     for row in facts["budgets"]:
         if not row["slots"]:
-            rows.append((_mem(row["budget_bytes"]), "too small", "", "", "", ""))
+            rows.append((_mem(row["budget_bytes"]), "", "too small", "", "", "", ""))
             continue
         seconds, rate, read = row["disk_s_per_token"], row["tokens_per_s"], row["read_bytes_per_token"]
         spent = f", {seconds * 1e3:.0f} ms" if seconds else ""
         rows.append(
             (
                 _mem(row["budget_bytes"]),
+                str(row["context"]),
                 f"{row['slots']:,} of {facts['experts']:,}",
                 f"{row['hit_rate']:.0%}",
                 size(read) + spent if read else "nothing",
@@ -126,10 +129,10 @@ def _lines(facts: dict[str, Any]) -> list[str]:
                 HELD_UP[row["limit"]] if rate or row["limit"] == "memory" else "",
             )
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     table = ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows]
     return [
-        f"{facts['model']}  {kind}; context {facts['context']}, {count(facts['threads'], 'thread')}",
+        f"{facts['model']}  {kind}, {count(facts['threads'], 'thread')}",
         "",
         *(line.rstrip() for line in table),
         "",
@@ -167,6 +170,7 @@ def _basis(facts: dict[str, Any]) -> list[str]:
         f"reads of {-(-basis['read_bytes'] // 1024)}K: {size(rate)}/s {how}, measured now on {where}"
         if rate
         else f"reads: could not be measured in {basis['disk_folder']}",
+        "memory: that of the app, with half of the context in use",
         "routing: made up, as uneven as the models' report says; a text of one topic finds more",
     ]
     if basis["machine_busy"]:

@@ -26,6 +26,10 @@ LINE_LIMIT = 1 << 24
 """Bytes of one event at the most; telemetry of the 21B is about 10 kB."""
 
 
+SCREEN_BYTES = 100 << 20
+"""What the screen's process counts for against a memory budget: 65 to 80 MB after a long conversation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation: `role` is "system", "user" or "assistant"."""
@@ -73,13 +77,14 @@ class EngineClient(Protocol):
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """Ask for an answer; returns the request's number, which its events carry.
 
         Events: `PromptProgress`…, `Token`…, then `Finished` or `Failed`; or `TooLong` and nothing else.
         `resume`: the last message is an assistant's and is continued in place. `begun`: tokens that the
         answer begins with; the first `Token` has their text too. `alternatives`: how many of the most likely
-        tokens are told with each.
+        tokens are told with each. `owner`: number of the conversation, whose checkpoints go with it.
         """
 
     def cancel(self, request: int) -> None:
@@ -155,6 +160,7 @@ class WorkerClient:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """See `EngineClient.chat`. Raises `EngineError` where no engine runs."""
         return self._send(
@@ -165,6 +171,7 @@ class WorkerClient:
             resume=resume,
             begun=[*begun],
             alternatives=alternatives,
+            owner=owner,
         )
 
     def cancel(self, request: int) -> None:

@@ -86,10 +86,11 @@ class EndpointClient:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         """See `EngineClient.chat`. The server cuts or refuses what does not fit. Raises `EngineError`."""
         if self._worker is not None:
-            return self._worker.chat(messages, sampling, max_tokens, resume, begun, alternatives)
+            return self._worker.chat(messages, sampling, max_tokens, resume, begun, alternatives, owner)
         if begun or alternatives:
             raise _no_tokens()
         if self._http is None or not self._model:

@@ -123,6 +123,7 @@ class Engine:
         self._ids: list[int] = []  # what the cache holds
         self._checkpoint_bytes = checkpoints
         self._fingerprint: bytes | None = None  # known once it is wanted
+        self._owner = 0  # of the latest prompt
         self._unsaved = False  # something was read that may be no checkpoint yet
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
@@ -343,6 +344,7 @@ class Engine:
         seed: int | None = None,
         begun: int = 0,
         alternatives: int = 0,
+        owner: int = 0,
         on_prompt: Callable[[PromptProgress], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Token]:
@@ -355,6 +357,7 @@ class Engine:
 
         So many of the last `ids` as `begun` says are the beginning of the answer: the first event's text has
         theirs before its own. Each event tells as many of the most likely tokens as `alternatives` says.
+        `owner` is the number of the conversation, for `checkpoints.forget`.
 
         Same settings, seed, model and threads give the same text. The part of the prompt that is still in the
         KV cache is not computed again; float32 rounding may then differ in the last digit.
@@ -368,6 +371,7 @@ class Engine:
         tokens = self._checked(ids, self.context)
         sampler = Sampler(sampling, self.tokenizer.fillers)
         head = tokens[len(tokens) - begun :].tolist()
+        self._owner = owner
         return self._generate(tokens, head, max_tokens, alternatives, sampler, on_prompt, should_stop)
 
     def feed(self, ids: Sequence[int]) -> Floats | None:
@@ -487,6 +491,7 @@ class Engine:
             return
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
+        self.tally.forecast.begin(self.experts)
         self._while_waiting = cancel_wanted(should_stop)
         computed = waited = 0.0
         before = time.perf_counter()
@@ -582,6 +587,7 @@ class Engine:
             until = time.perf_counter() + SAVE_SECONDS
             while time.perf_counter() < until and self.save_some():
                 pass
+        checkpoints.owner = self._owner
         if isinstance(self.experts, CachedExperts):
             self._make_room(self.experts, len(prompt))
         return checkpoints.resume(prompt, shared)

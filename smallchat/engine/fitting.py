@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -51,10 +51,17 @@ def fitting_context(
         what = f"A context of {context} tokens is larger than that of {path}"
         raise ContextError(what, f"Give --context {config.context} or less")
     fitting = min(context, config.context)
-    if context == DEFAULT_CONTEXT and room is not None:
-        while fitting > SHORTEST_CONTEXT and kv_bytes(config, fitting, kv) > room * KV_SHARE:
-            fitting //= 2
-    return fitting
+    if context != DEFAULT_CONTEXT:
+        return fitting
+    return context_within(room, fitting, lambda tokens: kv_bytes(config, tokens, kv))
+
+
+def context_within(room: int | None, context: int, size: Callable[[int], int]) -> int:
+    """Tokens of context, at most `context`, whose KV cache, of `size` bytes, leaves enough of `room` to the
+    experts."""
+    while room is not None and context > SHORTEST_CONTEXT and size(context) > room * KV_SHARE:
+        context //= 2
+    return context
 
 
 def fitting_chunk(chunk: int, slots: int, config: ModelConfig) -> int:

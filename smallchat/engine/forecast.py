@@ -5,14 +5,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from smallchat.engine.events import Estimate
-from smallchat.experts.estimate import TYPICALLY_HIDDEN, Pace, hidden_share
+from smallchat.experts.budget import least_slots
+from smallchat.experts.cache import CachedExperts
+from smallchat.experts.estimate import TYPICALLY_HIDDEN, Pace, hidden_share, ladder
 from smallchat.experts.heat import Floats
 from smallchat.experts.what_if import HitCurve
+
+if TYPE_CHECKING:
+    from smallchat.engine.engine import Engine
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,7 +44,10 @@ class Forecast:
         self._shape = layers, experts
         self._curve: HitCurve | None = None
         self._waiting: deque[npt.NDArray[np.int16]] = deque(maxlen=BACKLOG)
-        self._slots = 0
+        self._rows: list[Ints] = []  # of the token that now passes the layers
+        self._slots = 0  # that the costs are of
+        self._cached: CachedExperts[Any] | None = None
+        self._before = self._counters()
         self._costs = np.zeros(5)  # weight, computing, waiting, bytes read, the disk's time for them
         self._fade = 0.5 ** (1 / HALF_LIFE)
 
@@ -48,6 +58,35 @@ class Forecast:
         if self._curve is None:
             self._curve = HitCurve(*self._shape, heat)
         self._waiting.append(experts.astype(np.int16))
+
+    def begin(self, experts: object) -> None:
+        """From here on tokens cost what `experts` reads and waits; those of a mapped file do neither."""
+        self._cached = experts if isinstance(experts, CachedExperts) else None
+        self._before = self._counters()
+
+    def decoded(self, seconds: float) -> None:
+        """A token was decoded in this time, since `begin` or the last one."""
+        now, before = self._counters(), self._before
+        self._before = now
+        waiting, size, reading = (now - before).tolist()
+        self.spent(self.slots, max(seconds - waiting, 0.0), waiting, size, reading)
+
+    @property
+    def slots(self) -> int:
+        """Experts that may be in memory at once."""
+        layers, experts = self._shape
+        return layers * experts if self._cached is None else self._cached.slots
+
+    def layer(self, layer: int, experts: Ints, heat: Floats) -> None:
+        """A layer was entered with these experts, int64 [n, k]; a pass of one token is that token."""
+        if len(experts) != 1:
+            self._rows = []
+            return
+        if not layer:
+            self._rows = []
+        self._rows.append(experts[0])
+        if len(self._rows) == self._shape[0]:
+            self.token(np.array(self._rows), heat)
 
     def spent(
         self, slots: int, computing: float, waiting: float, read_bytes: float, read_seconds: float
@@ -95,3 +134,24 @@ class Forecast:
             return Pace(computing / weight, all_read, TYPICALLY_HIDDEN)
         # Guesses that were wrong are read too: where more is missing, more is guessed.
         return Pace(computing / weight, reading / weight / missing, hidden_share(reading, waiting))
+
+    def _counters(self) -> npt.NDArray[np.float64]:
+        """Seconds waited, bytes read, and the disk's seconds for them, since the model was loaded."""
+        if self._cached is None:
+            return np.zeros(3)
+        return np.array([self._cached.wait_seconds, self._cached.read_bytes, self._cached.read_seconds])
+
+
+def what_if(engine: Engine) -> tuple[Estimate, ...]:
+    """What round budgets, and the present one, would give with this engine's context; smallest first."""
+    plan, config, known = engine.plan, engine.config, engine.tally.forecast
+    fixed = plan.weights + plan.kv + plan.rest
+    whole = fixed + engine.weights.expert_bytes
+    sizes = set(ladder(fixed + least_slots(config.experts, config.experts_used) * plan.slot, whole))
+    slots = {size: replace(plan, budget=size).slots(engine.kv_bytes) for size in sizes}
+    slots[whole] = plan.experts
+    if engine.budget is not None:
+        slots[engine.budget] = known.slots
+    return known.estimates(
+        sorted(slots.items()), engine.weights.expert_bytes * config.experts_used / config.experts
+    )

@@ -22,6 +22,7 @@ from smallchat.engine.events import (
     Storage,
     Telemetry,
 )
+from smallchat.engine.forecast import Forecast, what_if
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.heat import FULL, Heat
 
@@ -51,6 +52,7 @@ class Tally:
 
     def __init__(self, layers: int, experts: int) -> None:
         self.heat = Heat(layers, experts)
+        self.forecast = Forecast(layers, experts)
         self.ever = np.zeros((layers, experts), bool)
         """bool [layers, experts]: used at least once."""
         self.last = np.zeros((layers, experts), bool)
@@ -63,6 +65,7 @@ class Tally:
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """A layer was entered with these experts, int64 [n tokens, k]."""
+        self.forecast.layer(layer, experts, self.heat.table)
         self.heat.layer(layer, experts)
         self.tokens += 0 if layer else len(experts)
         self.ever[layer, experts.ravel()] = True
@@ -72,6 +75,7 @@ class Tally:
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """One token passed all layers with these experts, int64 [layers, k]."""
         rows = np.arange(len(experts))[:, None]
+        self.forecast.token(experts, self.heat.table)
         self.heat.token(experts)
         self.tokens += 1
         self.ever[rows, experts] = True
@@ -89,6 +93,7 @@ class Tally:
     def decoded(self, seconds: float) -> None:
         """A token was decoded in this time."""
         now = time.monotonic()
+        self.forecast.decoded(seconds)
         self._times.append((now, seconds))
         while self._times and self._times[0][0] < now - SPEED_SECONDS:
             self._times.popleft()
@@ -130,6 +135,7 @@ def snapshot(engine: Engine) -> Telemetry:
         hit_rate=engine.experts.hit_rate,
         storage=storage(engine),
         neuron_sparsity=engine.decoder.neuron_sparsity,
+        what_if=what_if(engine),
     )
 
 

@@ -46,6 +46,8 @@ TELEMETRY_SECONDS = 0.2
 IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
 MOST_ALTERNATIVES = 64
+END_SECONDS = 1.0
+"""Once nobody is there any more: for ending an answer, and for keeping what was read as a checkpoint."""
 WARM_SECONDS = 0.01
 """… and this often it goes on with reading what is likely to be wanted."""
 IDLE_LAYERS = 4
@@ -68,6 +70,7 @@ class Worker:
         """Those that are served in the middle of an answer too, by the thread that computes: another one
         would take longer to get at the interpreter than the work takes."""
         self._cancelled: set[int] = set()
+        self._ended = False
         self._engine: Engine | None = None
         self._last_telemetry = 0.0
         self._last_sent = b""
@@ -86,13 +89,21 @@ class Worker:
                 self._requests.put({})  # wakes who waits for requests
             else:
                 self._requests.put(request)
+        self._ended = True
+        self._requests.put({})
+        if self._engine is not None:
+            time.sleep(END_SECONDS)
         # The main thread may be deep in a product: nothing here needs an orderly end.
         os._exit(0)
 
     def work(self) -> None:
-        """Serve requests for ever."""
+        """Serve requests until the input has closed."""
         while True:
-            while self._engine is not None and self._requests.empty() and self._engine.save_some():
+            if self._ended:
+                while self._engine is not None and self._engine.save_some():
+                    pass
+                os._exit(0)
+            while self._engine is not None and self._requests.empty() and self._tidy(self._engine):
                 pass
             warming = self._engine is not None and self._engine.warm()
             try:
@@ -108,6 +119,11 @@ class Worker:
                 continue
             self.serve(request)
 
+    @staticmethod
+    def _tidy(engine: Engine) -> bool:
+        """A little of what is done while nobody waits; False: nothing is left."""
+        return engine.save_some() or engine.tally.forecast.work()
+
     def serve(self, request: Mapping[str, Any]) -> None:
         """Carry out one request; whatever goes wrong becomes a `Failed` event."""
         if request:
@@ -121,7 +137,7 @@ class Worker:
     def _should_stop(self, number: int) -> bool:
         """Asked often while an answer is made."""
         self._serve_quick()
-        return number in self._cancelled
+        return self._ended or number in self._cancelled
 
     def _serve(self, request: Mapping[str, Any]) -> None:
         number = int(request.get("request", 0))
@@ -193,6 +209,7 @@ class Worker:
             max_tokens,
             **asdict(sampling),
             begun=len(begun),
+            owner=max(0, int(request.get("owner", 0))),
             alternatives=min(int(request.get("alternatives", 0)), MOST_ALTERNATIVES),
             on_prompt=on_prompt,
             should_stop=lambda: self._should_stop(number),

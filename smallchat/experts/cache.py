@@ -78,6 +78,11 @@ class CachedExperts(SharedExperts[T]):
         return self._hits, self._uses - self._hits, self._right, self._wrong
 
     @property
+    def slots(self) -> int:
+        """Experts that may be in memory at once."""
+        return self._limit
+
+    @property
     def room(self) -> int:
         """See `smallchat.model.decoder.Experts`."""
         return min(self._limit, self._layout.experts)

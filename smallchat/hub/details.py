@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from smallchat.engine.fitting import fitting_context
 from smallchat.engine.loading import open_model
 from smallchat.errors import ContextError
-from smallchat.experts.budget import PROGRAM_BYTES
+from smallchat.experts.budget import PROGRAM_BYTES, least_slots
 from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.slab import slot_bytes
 from smallchat.hub.known import KnownModel
 from smallchat.model.card import read_card
 from smallchat.model.kv_cache import KVCache
@@ -33,8 +35,14 @@ class Details:
     active_parameters: int
     """Weights that one token uses, without embedding and head."""
     context: int
-    kv: int
-    """A full KV cache."""
+    """Tokens that fit: those asked for, or the default."""
+    kv_size: Callable[[int], int]
+    """Bytes of the KV cache for so many tokens."""
+
+    @property
+    def kv(self) -> int:
+        """A full KV cache."""
+        return self.kv_size(self.context)
 
     @property
     def experts(self) -> int:
@@ -48,8 +56,9 @@ class Details:
 
     @property
     def smallest_memory(self) -> int:
-        """The smallest memory budget that works."""
-        return self.dense + self.kv + PROGRAM_BYTES + round(self.experts / self.layout.experts)
+        """The smallest memory budget that works with this context."""
+        least = least_slots(self.layout.experts, self.experts_used) * slot_bytes(self.layout.largest_parts)
+        return self.dense + self.kv + PROGRAM_BYTES + least
 
     @property
     def used(self) -> int:
@@ -73,7 +82,7 @@ def of_file(path: Path, context: int = DEFAULT_CONTEXT, kv: KVType = DEFAULT_KV)
             experts_used=config.experts_used,
             active_parameters=card.active_parameters,
             context=context,
-            kv=KVCache.bytes_for(config.windows, context, config.kv_heads, config.head_size, kv),
+            kv_size=_kv_size(config.windows, config.kv_heads, config.head_size, kv),
         )
     finally:
         model.gguf.close()
@@ -97,5 +106,9 @@ def of_known(model: KnownModel, context: int = DEFAULT_CONTEXT, kv: KVType = DEF
         experts_used=model.experts_used,
         active_parameters=model.active_parameters,
         context=context,
-        kv=KVCache.bytes_for(model.windows, context, model.kv_heads, model.head_size, kv),
+        kv_size=_kv_size(model.windows, model.kv_heads, model.head_size, kv),
     )
+
+
+def _kv_size(windows: Sequence[int | None], heads: int, head_size: int, kv: KVType) -> Callable[[int], int]:
+    return lambda tokens: KVCache.bytes_for(windows, tokens, heads, head_size, kv)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from smallchat.engine.fitting import context_within
 from smallchat.errors import BudgetError
 from smallchat.experts import budget
 from smallchat.experts.estimate import TYPICALLY_HIDDEN, Pace, ladder
@@ -14,6 +16,7 @@ from smallchat.hub.details import Details
 from smallchat.hub.disk import DiskSpeed
 from smallchat.hub.machine import HEADROOM, Machine, compute_seconds
 from smallchat.model.synthetic import routes
+from smallchat.settings import DEFAULT_CONTEXT
 
 TOKENS = 192
 """Made-up tokens that are counted, after as many that fill the caches."""
@@ -30,8 +33,10 @@ class Outcome:
 
     budget: int
     """Bytes."""
+    context: int
+    """Tokens that fit: without a wish, fewer in a small budget."""
     slots: int
-    """Experts that are in memory; 0: the budget is too small for the model."""
+    """Experts that are in memory with half of that context in use; 0: the budget is too small."""
     hit_rate: float
     """Share of a token's experts that need no read."""
     read_bytes: float
@@ -59,26 +64,49 @@ class Plan:
 
 
 def make_plan(
-    details: Details, machine: Machine, disk: DiskSpeed | None, budgets: list[int] | None = None
+    details: Details,
+    machine: Machine,
+    disk: DiskSpeed | None,
+    budgets: list[int] | None = None,
+    beside: int = 0,
 ) -> Plan:
-    """Estimate each of `budgets` (bytes; None: a ladder of round ones). Takes up to a second."""
-    ranks, curve = machine.threads, _curve(details)
-    smallest, whole = _first_with(1, details, ranks), _first_with(_all(details), details, ranks)
+    """Estimate each of `budgets` (bytes; None: a ladder of round ones). Takes up to a second.
+
+    Of each, the caller's other processes take `beside` bytes.
+    """
+    curve = _curve(details)
+
+    def shares(size: int) -> _Share:
+        return _share(size, details, machine.threads, beside)
+
+    smallest, whole = _first_with(1, shares), _first_with(_all(details), shares)
 
     def outcomes(sizes: list[int]) -> tuple[Outcome, ...]:
-        return tuple(_outcome(size, whole, details, machine, disk, curve) for size in sizes)
+        return tuple(_outcome(size, whole, shares(size), details, machine, disk, curve) for size in sizes)
 
     steps = outcomes(ladder(smallest, whole))
     return Plan(smallest, whole, outcomes(sorted(budgets)) if budgets else steps, _recommended(steps))
 
 
+class _Share(NamedTuple):
+    """What a budget has room for."""
+
+    context: int
+    slots: int
+
+
 def _outcome(
-    size: int, whole: int, details: Details, machine: Machine, disk: DiskSpeed | None, curve: HitCurve
+    size: int,
+    whole: int,
+    share: _Share,
+    details: Details,
+    machine: Machine,
+    disk: DiskSpeed | None,
+    curve: HitCurve,
 ) -> Outcome:
-    slots = _slots(size, details, machine.threads)
-    if not slots:
-        return Outcome(size, 0, 0.0, 0.0, None, None, "memory")
-    hits = curve.hit_rate(slots) or 0.0
+    if not share.slots:
+        return Outcome(size, *share, 0.0, 0.0, None, None, "memory")
+    hits = curve.hit_rate(share.slots) or 0.0
     compute = compute_seconds(details, machine)
     all_read = details.used / disk.bytes_per_second if disk is not None else None
     rate: float | None = None
@@ -90,23 +118,27 @@ def _outcome(
     if min(size, whole) > machine.available - HEADROOM:
         limit = "memory"
     reading = None if all_read is None else (1 - hits) * all_read
-    return Outcome(size, slots, hits, (1 - hits) * details.used, reading, rate, limit)
+    return Outcome(size, *share, hits, (1 - hits) * details.used, reading, rate, limit)
 
 
-def _slots(size: int, details: Details, ranks: int) -> int:
-    """Experts that fit into a budget; 0: it is too small."""
+def _share(size: int, details: Details, ranks: int, beside: int) -> _Share:
+    """As the engine shares a budget out."""
+    context = details.context
+    if context == DEFAULT_CONTEXT:
+        context = context_within(budget.room(size, details.dense, ranks, beside), context, details.kv_size)
+    kv = details.kv_size(context)
+    least = budget.least_slots(details.layout.experts, details.experts_used)
     try:
-        least = budget.least_slots(details.layout.experts, details.experts_used)
-        shared = budget.plan(size, details.dense, details.kv, details.layout, least=least, ranks=ranks)
+        plan = budget.plan(size, details.dense, kv, details.layout, least=least, ranks=ranks, beside=beside)
     except BudgetError:
-        return 0
-    return shared.slots(0)
+        return _Share(context, 0)
+    return _Share(context, _all(details) if plan.mapped else plan.slots(kv // 2))
 
 
-def _first_with(slots: int, details: Details, ranks: int) -> int:
+def _first_with(slots: int, shares: Callable[[int], _Share]) -> int:
     """The smallest budget, in whole MiB, that so many experts fit into."""
     sizes = range(0, 1 << 50, MIB)
-    return sizes[bisect_left(sizes, slots, key=lambda size: _slots(size, details, ranks))]
+    return sizes[bisect_left(sizes, slots, key=lambda size: shares(size).slots)]
 
 
 def _all(details: Details) -> int:

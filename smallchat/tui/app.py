@@ -13,7 +13,8 @@ from textual.filter import Monochrome, NoColor
 from smallchat import paths
 from smallchat.chat.failures import set_aside
 from smallchat.chat.store import MEMORY, Store
-from smallchat.engine.client import EngineClient, LoadOptions, client_for
+from smallchat.engine.checkpoints.forget import forget
+from smallchat.engine.client import SCREEN_BYTES, EngineClient, LoadOptions, client_for
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import clipboard, faults, keys, themes
@@ -26,15 +27,11 @@ if TYPE_CHECKING:
     from smallchat.hub.known import Reference
 
 
-SCREEN_BYTES = 100 << 20
-"""What the screen's process counts for against a memory budget: 65 to 80 MB after a long conversation."""
-
-
 class SmallchatApp(faults.Guarded, App[None]):
     """An engine, a file of conversations, and one screen for both."""
 
     TITLE = "smallchat"
-    CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "transcript", "panel", "dialogs")]  # noqa: RUF012
+    CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "sidebar", "transcript", "panel", "dialogs")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(
@@ -84,6 +81,7 @@ class SmallchatApp(faults.Guarded, App[None]):
         await self._client.close()
         if self._store is not None:
             self._store.close()
+            forget(self._store.purged)
 
     def copy_to_clipboard(self, text: str) -> None:
         """Copy behind the screen, and say what was done: see `clipboard`."""
@@ -117,6 +115,7 @@ class SmallchatApp(faults.Guarded, App[None]):
 
     def _begin(self, store: Store) -> None:
         self._store = store
+        forget(store.purged)
         if self._wanted is not None:
             self.push_screen(FetchScreen(*self._wanted), self._fetched)
         else:

@@ -55,8 +55,8 @@ def names_below(folder: Path) -> list[str]:
     return found[:WALK_FILES]
 
 
-def fitting(typed: str, read: Read, here: Path) -> list[Candidate]:
-    """The files and folders that `typed` may become, as mentions; seen from the folder `here`."""
+def fitting(typed: str, read: Read, here: Path, as_mention: bool = True) -> list[Candidate]:
+    """The files and folders that `typed` may become, seen from `here`; as mentions, or as paths."""
     start, slash, name = typed.rpartition("/")
     before = start + slash
     try:
@@ -70,7 +70,7 @@ def fitting(typed: str, read: Read, here: Path) -> list[Candidate]:
     if not slash and len(name) >= DEEP_FROM:
         other += [one for one in read(folder, True) if wanted in one.rpartition("/")[2].casefold()]
     found = sorted([*first, *other][: 2 * MOST], key=_holds_no_text)[:MOST]
-    return [_candidate(before + one) for one in found]
+    return [_candidate(before + one) if as_mention else Candidate(before + one) for one in found]
 
 
 def _candidate(path: str) -> Candidate:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smallchat.chat.records import Turn
-from smallchat.engine.events import Alternative, Event, Failed, Pieces, Token, TooLong
+from smallchat.engine.events import Alternative, Event, Failed, Pieces, PromptProgress, Token, TooLong
 from smallchat.errors import EngineError
 from smallchat.settings import Sampling
 from smallchat.tui.dialogue import Dialogue
@@ -26,6 +26,7 @@ class Stepping:
         """What each token stands for; some are a part of a character."""
         self._dialogue = dialogue
         self._seen: dict[int, tuple[Alternative, ...]] = {}
+        self._request = 0
 
     async def begin(self) -> None:
         """Take the answer apart. Raises `EngineError`."""
@@ -38,16 +39,27 @@ class Stepping:
         """The most likely tokens in this place, best first; behind the last one too. Raises `EngineError`."""
         if place not in self._seen:
             dialogue = self._dialogue
-            request = dialogue.client.chat(
+            self._request = dialogue.client.chat(
                 dialogue.messages_before(self.answer),
                 Sampling(temperature=0.0, seed=0),
                 max_tokens=1,
                 begun=self.ids[:place],
                 alternatives=CONSIDERED,
+                owner=dialogue.session.id or 0,
             )
-            told = _sound(await dialogue.told(request))
+            told = _sound(await dialogue.told(self._request))
             self._seen[place] = told.alternatives if isinstance(told, Token) else ()
         return self._seen[place]
+
+    @property
+    def reading(self) -> PromptProgress | None:
+        """How far the text before a place is read that was not in the KV cache; None: nothing is read."""
+        return self._dialogue.reading
+
+    def end(self) -> None:
+        """Nobody looks any more."""
+        if self._request:
+            self._dialogue.client.cancel(self._request)
 
     def taken(self, place: int, token: int) -> list[int]:
         """The beginning of an answer that goes on with this token instead."""

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from smallchat.engine import forecast
+from smallchat.engine import Engine, forecast
 from smallchat.engine.forecast import BACKLOG, ENOUGH, Forecast
+from smallchat.engine.telemetry import snapshot
+from smallchat.errors import BudgetError
 from smallchat.experts.heat import Heat
 from smallchat.model.synthetic import routes
+from tests.support.engines import opened
+from tests.support.models import Recipe, model
 
 LAYERS, EXPERTS, K = 8, 16, 4
 BUDGETS = [(1000, 40), (2000, 70), (3000, LAYERS * EXPERTS)]
@@ -83,6 +90,18 @@ def test_work_comes_in_short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [known.work() for _ in range(30)] == [True] * 29 + [False]
 
 
+def test_tokens_that_pass_layer_by_layer_are_the_same_and_prompts_are_none() -> None:
+    whole, layered, heat = fed(40), Forecast(LAYERS, EXPERTS), Heat(LAYERS, EXPERTS)
+    for experts in routes(LAYERS, EXPERTS, K, 40):
+        for layer, row in enumerate(experts):
+            layered.layer(layer, np.array([row, row]), heat.table)  # two tokens of a prompt
+        for layer, row in enumerate(experts):
+            layered.layer(layer, row[None], heat.table)
+        heat.token(experts)
+    found = [worked_off(known).estimates(BUDGETS, TOKEN_BYTES) for known in (whole, layered)]
+    assert found[0] == found[1] != ()
+
+
 def test_a_very_long_answer_keeps_a_bounded_backlog() -> None:
     known = Forecast(LAYERS, EXPERTS)
     one, heat = routes(LAYERS, EXPERTS, K, 1)[0], np.zeros((LAYERS, EXPERTS), np.float32)
@@ -101,3 +120,52 @@ def test_another_budget_begins_anew() -> None:
     known.spent(71, 0.020, 0.005, 1600.0, 0.015)
     speed = known.estimates(BUDGETS, TOKEN_BYTES)[1].tokens_per_second
     assert speed == pytest.approx(1 / 0.025, rel=0.02)
+
+
+def smallest_of(path: Path) -> int:
+    """The smallest budget, as its refusal names it."""
+    with pytest.raises(BudgetError) as refused:
+        Engine.load(path, mem=1 << 20, threads=1, context=512, kv="f32")
+    found = re.search(r"--mem (\d+)M", refused.value.cure)
+    assert found is not None
+    return int(found[1]) << 20
+
+
+def talked(engine: Engine) -> None:
+    """Some answers; each may end early."""
+    for seed in range(8):
+        list(engine.generate(engine.tokenizer.encode("the thing"), 12, temperature=1.0, seed=seed))
+
+
+def test_an_engine_within_a_budget_tells_of_others_and_of_its_own() -> None:
+    made = model(Recipe(layers=4, experts=16, hidden=256, width=256))
+    budget = smallest_of(made.path)
+    with opened(made.path, mem=budget, context=512) as engine:
+        assert snapshot(engine).what_if == ()
+        talked(engine)
+        assert snapshot(engine).what_if == ()  # while it answered, it did nothing else
+        while engine.tally.forecast.work():
+            pass
+        told = snapshot(engine).what_if
+        budgets = [one.budget for one in told]
+        assert budgets == sorted(budgets)
+        assert budget in budgets
+        rates = [one.hit_rate for one in told]
+        assert rates == sorted(rates)
+        assert rates[0] < 1 == rates[-1]
+        assert all(one.tokens_per_second > 0 for one in told)
+        assert told[-1].tokens_per_second >= told[0].tokens_per_second
+        own = told[budgets.index(budget)]
+        assert own.tokens_per_second == pytest.approx(engine.tally.decode_speed, rel=0.5)
+
+
+def test_an_engine_without_a_budget_tells_hit_rates_but_no_speed_of_a_disk_it_never_read() -> None:
+    with opened(model(Recipe(layers=4, experts=16)).path) as engine:
+        talked(engine)
+        while engine.tally.forecast.work():
+            pass
+        *less, whole = snapshot(engine).what_if
+        assert whole.hit_rate == 1
+        assert whole.tokens_per_second > 0
+        assert less
+        assert all(one.tokens_per_second == 0 for one in less if one.hit_rate < 1)

@@ -117,6 +117,16 @@ async def test_an_answer_streams_and_ends() -> None:
         assert last.prompt_speed > 0
 
 
+async def test_at_rest_it_works_out_what_other_budgets_would_give() -> None:
+    async with running(model(Recipe(experts=16)).path, threads=1) as worker:
+        await worker.kind(Ready)
+        for seed in range(4):  # each answer may end early
+            request = worker.client.chat(HELLO, Sampling(temperature=1.0, seed=seed), max_tokens=40)
+            await worker.kind(Finished, request)
+        told = await worker.until(lambda e: isinstance(e.event, Telemetry) and bool(e.event.what_if))
+        assert told.event.what_if[-1].hit_rate == 1
+
+
 async def test_the_same_question_is_not_read_twice_and_gets_the_same_answer() -> None:
     async with running(model(Recipe()).path, threads=1) as worker:
         await worker.kind(Ready)
@@ -146,6 +156,22 @@ async def test_pinned_text_is_read_once_for_all_sessions() -> None:
     assert answers[0].reused_tokens == 0
     assert answers[1].reused_tokens > len(pinned.content) // 4
     assert answers[1].prompt_tokens - answers[1].reused_tokens < 60
+
+
+async def test_what_was_read_for_an_answer_that_nobody_waits_for_is_kept() -> None:
+    """The app quits in the middle of it."""
+    made = model(Recipe(context=2048))
+    question = [Message("user", "a long story " * 60)]
+    chatty = Sampling(temperature=5.0, top_k=0, top_p=1.0, seed=3)
+    async with running(made.path, threads=1, context=2048, checkpoints=1 << 30) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat(question, chatty)
+        await worker.kind(Token, request)
+    async with running(made.path, threads=1, context=2048, checkpoints=1 << 30) as worker:
+        await worker.kind(Ready)
+        finished = (await worker.kind(Finished, worker.client.chat(question, GREEDY, max_tokens=1))).event
+    assert isinstance(finished, Finished)
+    assert finished.reused_tokens == finished.prompt_tokens - 1 > 600
 
 
 async def test_cancel_stops_within_a_token_and_the_next_question_works() -> None:

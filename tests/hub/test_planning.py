@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from smallchat.errors import BudgetError, ContextError
+from smallchat.errors import ContextError
 from smallchat.experts import budget
 from smallchat.hub import details
 from smallchat.hub.disk import DiskSpeed
@@ -85,10 +85,19 @@ def test_the_recommendation_comes_near_the_best_that_fits() -> None:
 def test_what_is_estimated_is_what_the_engine_would_do() -> None:
     facts = details.of_known(FOUR)
     given = (facts.dense, facts.kv, facts.layout)
-    shared = budget.plan(1 << 30, *given, least=12, ranks=MACHINE.threads)
-    assert plan_for("1G").outcomes[0].slots == shared.slots(0)
-    with pytest.raises(BudgetError):
-        budget.plan(1 << 29, *given, least=12, ranks=MACHINE.threads)
+    shared = budget.plan(2 << 30, *given, least=12, ranks=MACHINE.threads, beside=1 << 20)
+    outcome = make_plan(facts, MACHINE, FAST, [2 << 30], beside=1 << 20).outcomes[0]
+    assert outcome.context == 4096
+    assert shared.slots(facts.kv) < outcome.slots < shared.slots(0)
+
+
+def test_a_small_budget_means_less_context_unless_one_is_wanted() -> None:
+    facts = details.of_known(FOUR)
+    small, large = make_plan(facts, MACHINE, FAST, [600 << 20, 2 << 30]).outcomes
+    assert small.context < large.context == 4096
+    wanted = make_plan(details.of_known(FOUR, context=2048), MACHINE, FAST)
+    assert {one.context for one in wanted.outcomes} == {2048}
+    assert wanted.smallest > make_plan(facts, MACHINE, FAST).smallest
 
 
 def test_a_context_that_the_model_was_not_made_for() -> None:

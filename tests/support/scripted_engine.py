@@ -110,6 +110,7 @@ class Request:
     messages: list[Message]
     sampling: Sampling
     begun: list[int]
+    resume: bool = False
 
 
 class ScriptedEngine:
@@ -124,6 +125,7 @@ class ScriptedEngine:
         self.resizes: list[int | None] = []
         self.looks: list[list[int]] = []
         """What each look at a place had before it."""
+        self.silent_looks = False
         self.considered = "abcdefgh"
         """Letters that every look is told."""
         self.asked_pieces: list[tuple[str, list[int]]] = []
@@ -154,12 +156,15 @@ class ScriptedEngine:
         resume: bool = False,
         begun: Sequence[int] = (),
         alternatives: int = 0,
+        owner: int = 0,
     ) -> int:
         self._check()
         self._number += 1
         self._generated = 0
         if alternatives:  # asked by who steps back: it has no answer to be emitted
             self.looks.append(list(begun))
+            if self.silent_looks:
+                return self._number
             told = tuple(
                 Alternative(ord(letter), letter.encode(), 0.5 / (place + 1))
                 for place, letter in enumerate(self.considered)
@@ -167,7 +172,7 @@ class ScriptedEngine:
             event = Token(begun[-1] if begun else 0, "", 0, 0.0, 0.0, "length", alternatives=told)
             self._queue.put_nowait(Envelope(self._number, event))
             return self._number
-        self.chats.append(Request(self._number, list(messages), sampling, list(begun)))
+        self.chats.append(Request(self._number, list(messages), sampling, list(begun), resume))
         return self._number
 
     def cancel(self, request: int) -> None:
@@ -200,6 +205,11 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.closed = True
         self._queue.put_nowait(None)
+
+    @property
+    def number(self) -> int:
+        """Of the latest request."""
+        return self._number
 
     def _check(self) -> None:
         if self.dead:

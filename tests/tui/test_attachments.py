@@ -92,6 +92,18 @@ def test_a_file_that_may_not_be_read_says_so(folder: Path) -> None:
         attachments.read_file("closed.txt", folder / "closed.txt")
 
 
+async def test_the_place_of_a_new_file_is_completed_as_a_path(folder: Path) -> None:
+    async with running() as run:
+        await run.pilot.press(*"/save gard")
+        await run.shows("› garden plan.txt")
+        run.prompt.text = ""
+        await run.pilot.press(*"/save s")
+        await run.shows("› src/")
+        await run.pilot.press("tab")
+        assert run.prompt.text == "/save src/"
+        await run.shows("› src/app.py")
+
+
 async def told(run: Running, text: str) -> None:
     await run.until(lambda: any(text in note.message for note in run.app._notifications))
 
@@ -111,7 +123,7 @@ async def test_a_file_is_named_counted_and_sent(folder: Path) -> None:
         await run.shows("▤ garden plan.txt · ", "ok")
         assert run.chat.attached == []
     async with running() as run:
-        run.chat._open(run.chat._store.conversations()[0])
+        run.chat.open(run.chat._store.conversations()[0])
         await run.shows("▤ garden plan.txt · ")
         sent = run.turns[0].attached[0]
         assert run.turns[0].given[sent.start : sent.end] == "File garden plan.txt:\n\nPrune in February."

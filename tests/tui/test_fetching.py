@@ -81,7 +81,7 @@ async def test_the_built_in_model_is_a_way_out(hub: Hub) -> None:
         await run.shows("3.0M", "Use the built-in model")
         await run.pilot.click("#builtin")
         await run.until(lambda: run.engine.starts)
-        assert run.engine.starts == [BUILTIN]
+        assert (run.engine.starts[0].path, run.engine.starts[0].demo) == (BUILTIN.path, True)
 
 
 async def test_quitting_ends_with_the_models_exit_code(hub: Hub) -> None:

@@ -42,7 +42,7 @@ async def test_nothing_hostile_reaches_the_screen() -> None:
         await run.shows("answer", "entities")
         check(run)
         await run.pilot.press("ctrl+o")
-        await run.shows("Conversations")
+        await run.until(lambda: run.chat.sidebar.shown and "Today" in run.screen)
         check(run)
 
 
@@ -69,9 +69,9 @@ async def test_markup_is_not_interpreted(text: str) -> None:
         run.engine.answer(f"model `{text}` and outside {text}")
         await run.shows(f"user {text}", f"model {text} and outside {text}")
         await run.pilot.press("ctrl+n")
-        await run.shows(f"user {text}")
+        await run.shows(f"User {text}")
         await run.pilot.press("ctrl+o")
-        await run.shows("Conversations", f"user {text}")
+        await run.shows("Conversations", f"User {text}")
 
 
 async def test_html_of_a_model_stays_visible() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smallchat.chat.records import Turn
-from smallchat.engine.events import Alternative
+from smallchat.engine.events import Alternative, PromptProgress
 from smallchat.tui.screens.step_back import StepBackScreen, readable
 from tests.tui.running import Running, running
 
@@ -125,3 +125,16 @@ def test_parts_of_characters_are_bytes() -> None:
     assert readable(["你".encode()]) == "你"
     assert readable([b"a\xe4", b"\xbd"]) == "a\\xe4\\xbd"
     assert readable([b"\xe4\xbd", b"\xa0"]) == "你"
+
+
+async def test_reading_the_conversation_first_is_told_and_given_up_with_esc() -> None:
+    async with running() as run:
+        await run.answer("?", "ab")
+        run.engine.silent_looks = True
+        await step_back(run)
+        number = run.engine.number
+        run.engine.emit(PromptProgress(100, 2000, 0, 0.5), number)
+        await run.shows("token 2 of 2 · reading the conversation: 100 of 2,000 tokens")
+        await run.pilot.press("escape")
+        await run.until(lambda: number in run.engine.cancelled)
+        assert not run.chat.dialogue.busy

@@ -4,7 +4,7 @@ A block is named after what it follows and what it holds: `PARENT-KEY.kv`. A key
 before it and of the token ids; the chain of keys begins with the fingerprint of model and settings. So a
 block that is found by name and holds the wanted ids is the right one; any other is not used.
 
-    magic, parent, start, count, whole_from, CRC-32 of the payload, ids (int32 each), payload
+    magic, owner, parent, start, count, whole_from, CRC-32 of the payload, ids (int32 each), payload
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from smallchat.engine.checkpoints.forget import MAGIC, OWNED
+
 Ids = npt.NDArray[np.int32]
 Bytes = npt.NDArray[np.uint8]
 
 BLOCK = 256
 """Tokens of a block at the most: 8 MB of the 4B's, 26 MB of the 21B's."""
 SUFFIX = ".kv"
-_MAGIC = b"smallKV1"
-_HEAD = struct.Struct("<8s32sIIIIQ")
+_HEAD = struct.Struct(OWNED.format + "32sIIIIQ")
 _SHORT = 32
 """Letters of a key in a file's name."""
 
@@ -47,6 +48,8 @@ class Block:
     ids: Ids
     whole_from: int
     """First position that sliding-window layers hold too."""
+    owner: int = 0
+    """The conversation that it was written for; 0: none."""
 
     @property
     def key(self) -> bytes:
@@ -67,7 +70,7 @@ def short(key: bytes) -> str:
 def write(path: Path, block: Block, payload: Bytes) -> None:
     """The file is there whole or not at all. Raises `OSError`."""
     head = _HEAD.pack(
-        *(_MAGIC, block.parent, block.start, len(block.ids), block.whole_from),
+        *(MAGIC, block.owner, block.parent, block.start, len(block.ids), block.whole_from),
         *(zlib.crc32(payload.data), payload.size),
     )
     begun = path.with_name(f"{path.name}.{os.getpid()}")
@@ -92,13 +95,13 @@ def read(path: Path, token_size: int, payload: Bytes | None = None) -> Block:
         raw = file.read(_HEAD.size)
         if len(raw) != _HEAD.size:
             raise DamagedError
-        magic, parent, start, count, whole_from, crc, size = _HEAD.unpack(raw)
+        magic, owner, parent, start, count, whole_from, crc, size = _HEAD.unpack(raw)
         told = _HEAD.size + 4 * count + size
-        if magic != _MAGIC or not 1 <= count <= BLOCK or size != count * token_size:
+        if magic != MAGIC or not 1 <= count <= BLOCK or size != count * token_size:
             raise DamagedError
         if os.fstat(file.fileno()).st_size != told:
             raise DamagedError
-        block = Block(parent, start, np.frombuffer(file.read(4 * count), "<i4"), whole_from)
+        block = Block(parent, start, np.frombuffer(file.read(4 * count), "<i4"), whole_from, owner)
         if len(block.ids) != count or block.name != path.name:
             raise DamagedError
         if payload is not None:

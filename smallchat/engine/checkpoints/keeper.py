@@ -42,6 +42,8 @@ class Checkpoints:
         self._token_size = sum(cache.token_size for cache in self._caches)
         rings = [layer.capacity for cache in caches for layer in cache.layers if layer.window is not None]
         self._ring = min(rings, default=None)
+        self.owner = 0
+        """The conversation that is being read."""
         self.kept = 0
         """How many of the tokens that the caches hold are kept, or given up."""
         self._buffer: Bytes | None = None
@@ -132,7 +134,7 @@ class Checkpoints:
     def _keep(self, ids: Ids, whole_from: int) -> bool:
         children, parent, chain = self._children(), self._root, list[Path]()
         for start in range(0, len(ids), BLOCK):
-            block = Block(parent, start, ids[start : start + BLOCK], whole_from)
+            block = Block(parent, start, ids[start : start + BLOCK], whole_from, self.owner)
             before = list(self._sound(children[short(parent)], parent, start))
             there = [path for path, other in before if _holds(other, block)]
             if not there:
@@ -143,7 +145,8 @@ class Checkpoints:
         return False
 
     def _write(self, block: Block, before: Sequence[tuple[Path, Block]], chain: list[Path]) -> bool:
-        held = max((common(other.ids, block.ids) for _, other in before), default=0)
+        as_whole = [other for _, other in before if other.whole_from <= max(block.whole_from, block.start)]
+        held = max((common(other.ids, block.ids) for other in as_whole), default=0)
         size = self._token_size * len(block.ids)
         if len(block.ids) < BLOCK and len(block.ids) - held < WORTH:
             return False

@@ -34,9 +34,10 @@ class Attaching(ChatCommands):
 
     def names(self) -> Names:
         """Also the names of files."""
-        return {**super().names(), "mention": self._file_names}
+        names = {"mention": self._file_names, "file": lambda typed: self._file_names(typed, as_mention=False)}
+        return {**super().names(), **names}
 
-    def _file_names(self, typed: str) -> Sequence[Candidate]:
+    def _file_names(self, typed: str, as_mention: bool = True) -> Sequence[Candidate]:
         def read(folder: Path, deep: bool) -> Sequence[str]:
             async def look_up() -> Sequence[Candidate]:
                 names = filenames.names_below if deep else filenames.names_in
@@ -45,7 +46,7 @@ class Attaching(ChatCommands):
             fresh = TREE_SECONDS if deep else 2.0
             return [one.text for one in self.lookups.get((folder, deep), look_up, fresh)]
 
-        return filenames.fitting(typed, read, Path.cwd())
+        return filenames.fitting(typed, read, Path.cwd(), as_mention)
 
     # Which there are
 

@@ -31,7 +31,9 @@ class Messages(Reading):
             return
         self._asked = dialogue.too_long
         if dialogue.too_long is not None:
-            screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out())
+            ready = dialogue.ready
+            more = ready is not None and ready.context < ready.model_context
+            screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out(), more)
             self.app.push_screen(screen, lambda way: dialogue.leave_out(way == "out"))
 
     def action_messages(self) -> None:

@@ -57,8 +57,10 @@ def model_problem(failed: Failed, load: LoadOptions) -> ProblemScreen:
     return ProblemScreen(failed.what, failed.cure, [*ways, ("quit", "Quit")])
 
 
-def too_long_problem(too_long: TooLong, left_out: Sequence[Message]) -> ProblemScreen:
-    """The conversation no longer fits: go on without its oldest messages, or not at all."""
+def too_long_problem(too_long: TooLong, left_out: Sequence[Message], more: bool) -> ProblemScreen:
+    """The conversation no longer fits: go on without its oldest messages, or not at all. `more`: the model
+    could take a larger context.
+    """
     what = (
         f"The conversation has {count(too_long.tokens, 'token')} with this message; {too_long.room:,} fit "
         "beside an answer"
@@ -66,8 +68,11 @@ def too_long_problem(too_long: TooLong, left_out: Sequence[Message]) -> ProblemS
     cure = f"To go on, the model would no longer read the first {count(len(left_out), 'message')}"
     if left_out:
         cure += f", from “{_beginning(left_out[0])}” to “{_beginning(left_out[-1])}”"
+    cure += ". They stay saved, and on the screen."
+    if more:
+        cure += " With a larger --context, this model could read them too."
     ways = [("out", "Leave them out"), ("stop", "Do not answer")]
-    return ProblemScreen(what, f"{cure}. They stay saved, and on the screen.", ways)
+    return ProblemScreen(what, cure, ways)
 
 
 def _beginning(message: Message) -> str:

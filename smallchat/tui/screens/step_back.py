@@ -24,6 +24,8 @@ BEFORE, AFTER = 240, 100
 NAME, BAR = 26, 20
 """Cells of a token in the list, and of the longest bar."""
 STRIDE = 10
+READING_SECONDS = 0.25
+CONSIDERED = "what else was considered:"
 _VISIBLE = str.maketrans({"\n": "↵", "\t": "⇥"})
 
 
@@ -70,6 +72,11 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         """Begin at the last token."""
         self._list.focus()
         self.action_step(0)
+        self.set_interval(READING_SECONDS, self._draw_reading)
+
+    def on_unmount(self) -> None:
+        """What is still being looked at is not wanted any more."""
+        self._stepping.end()
 
     def action_step(self, tokens: int) -> None:
         """To another token; behind the last one is what would follow."""
@@ -109,6 +116,7 @@ class StepBackScreen(ModalScreen[list[int] | None]):
                 shown = await self._stepping.look(place)
                 if place == self._place:
                     self._looked, self._shown = place, shown
+                    self._draw_where(CONSIDERED)
                     self._draw_alternatives()
         except SmallchatError as error:
             self.notify(plain(str(error)), severity="error", markup=False)
@@ -125,9 +133,18 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         self._text.update(
             Content.assemble(_end(before, BEFORE), (marked, "reverse"), (_beginning(after, AFTER), "$quiet"))
         )
-        count = len(pieces)
+        self._draw_where(CONSIDERED)
+
+    def _draw_where(self, doing: str) -> None:
+        place, count = self._place, len(self._stepping.ids)
         where = f"token {place + 1:,} of {count:,}" if place < count else f"behind the last of {count:,}"
-        self._where.update(Content(f"{where} · what else was considered:"))
+        self._where.update(Content(f"{where} · {doing}"))
+
+    def _draw_reading(self) -> None:
+        """How long it may still take, where the conversation must be read first."""
+        progress = self._stepping.reading
+        if self._following and progress is not None and progress.total - progress.done > 1:
+            self._draw_where(f"reading the conversation: {progress.done:,} of {progress.total:,} tokens")
 
     def _draw_alternatives(self) -> None:
         self._list.clear_options()

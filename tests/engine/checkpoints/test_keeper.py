@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from smallchat.engine.checkpoints import folder as bounds
 from smallchat.engine.checkpoints.block import BLOCK
 from smallchat.engine.checkpoints.keeper import WORTH
 from smallchat.engine.events import PromptProgress
+from smallchat.errors import EngineError
 from tests.support.engines import answer, opened
 from tests.support.models import Recipe, model
 
@@ -158,6 +160,18 @@ def test_other_weights_ranks_kernels_or_types_have_checkpoints_of_their_own():
     assert [read_by(*way) for way in ways] == [299] * 5
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_after_a_rank_was_killed_what_was_kept_is_brought_back_into_new_caches():
+    path = model(PLAIN).path
+    with opened(path, "ggml", 2, context=1024, chunk=100, checkpoints=ROOM) as engine:
+        whole = answer(engine, TOKENS[:700], max_tokens=12)
+        keep_all(engine)
+        os.kill(engine._ranks.pids[0], signal.SIGKILL)
+        with pytest.raises(EngineError):
+            answer(engine, TOKENS[:700], max_tokens=12)
+        assert reused(engine, TOKENS[:700]) == (699, whole)
+
+
 # Damage
 
 
@@ -175,11 +189,13 @@ def damaged(how: str, file: Path) -> None:
         case "payload":
             data[-100] ^= 1
         case "ids":
-            data[70] ^= 1
+            data[78] ^= 1
         case "huge count":
-            data[44:48] = b"\xff\xff\xff\x7f"
+            data[52:56] = b"\xff\xff\xff\x7f"
+        case "window":
+            data[56:60] = b"\xff\xff\xff\x7f"
         case "huge payload":
-            data[56:64] = b"\xff" * 7 + b"\x7f"
+            data[64:72] = b"\xff" * 7 + b"\x7f"
         case "noise":
             data[:] = random.Random(1).randbytes(len(data))
     file.write_bytes(data)
@@ -188,8 +204,10 @@ def damaged(how: str, file: Path) -> None:
 KINDS = ["cut", "header cut", "empty", "longer", "payload", "ids", "huge count", "huge payload", "noise"]
 
 
-@pytest.mark.parametrize("recipe", [PLAIN, WINDOWED], ids=["plain", "windowed"])
-@pytest.mark.parametrize("how", KINDS)
+@pytest.mark.parametrize(
+    ("how", "recipe"),
+    [*((how, recipe) for how in KINDS for recipe in (PLAIN, WINDOWED)), ("window", WINDOWED)],
+)
 def test_a_damaged_file_is_removed_and_changes_nothing(how, recipe):
     path = model(recipe).path
     with opened(path, context=1024, chunk=100, checkpoints=ROOM) as engine:

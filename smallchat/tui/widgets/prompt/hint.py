@@ -11,15 +11,17 @@ def hint(dialogue: Dialogue, queued: bool, at_end: bool) -> str:
     if queued:
         return "Waiting: sends when this answer is complete · any edit holds it back"
     parts = [] if at_end else ["↓ more below: Ctrl+End"]
-    if dialogue.ready is not None and dialogue.counted is not None:
+    counted = dialogue.counted
+    too_long = counted is not None and counted.tokens > counted.room
+    if dialogue.ready is not None and counted is not None:
         context = dialogue.ready.context
-        parts.append(f"{dialogue.counted.tokens:,} of {count(context, 'token')}")
-        if dialogue.counted.tokens > dialogue.counted.room:
-            parts.append("too long: Enter asks what to leave out")
+        parts.append(f"{counted.tokens:,} of {count(context, 'token')}")
     if dialogue.busy:
         parts.append("Enter sends after this answer")
     elif dialogue.ready is None and dialogue.failure is None:
         parts.append("Enter sends when the model is loaded")
+    elif too_long:
+        parts.append("too long: Enter asks what to leave out")
     else:
         parts.append("Enter sends")
     return " · ".join(parts)

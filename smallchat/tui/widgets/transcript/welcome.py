@@ -31,7 +31,7 @@ DEMO_EXAMPLES = (
     "What do the marks in the panel mean?",
 )
 HINTS = (
-    "Enter sends, Esc stops · Tab chooses a line here · / commands · @ files",
+    "Enter sends, Esc stops · Tab chooses a line · / commands · @ files",
     "Ctrl+O older conversations · F5 models · F3 panel · F1 all keys",
 )
 """What a first start must know, each on its line."""

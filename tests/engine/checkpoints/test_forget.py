@@ -1,0 +1,73 @@
+"""What was kept of a conversation goes with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from smallchat import paths
+from smallchat.chat.records import Turn
+from smallchat.chat.store import Store
+from smallchat.engine.checkpoints import folder as bounds
+from smallchat.engine.checkpoints.forget import MAGIC, OWNED, forget
+from tests.support.engines import answer, opened
+from tests.support.models import Recipe, model
+from tests.tui.running import running
+
+TOKENS = list(range(40, 240)) * 3
+
+
+def kept(name: str, owner: int) -> Path:
+    """A file like a block of this conversation."""
+    file = paths.checkpoints() / f"{name * 32}-{'0' * 32}.kv"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(OWNED.pack(MAGIC, owner) + b"rest")
+    return file
+
+
+def test_only_the_blocks_of_that_conversation_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those that were kept only when the next conversation took its place."""
+    monkeypatch.setattr(bounds, "RESERVE", 0)
+    told: list[int] = []
+
+    def ask(ids: list[int], owner: int) -> int:
+        answer(engine, ids, max_tokens=1, owner=owner, on_prompt=lambda one: told.append(one.reused))
+        first, *_ = told
+        told.clear()
+        return first
+
+    with opened(model(Recipe(context=2048)).path, context=1024, checkpoints=1 << 30) as engine:
+        ask(TOKENS[:300], 7)
+        ask(TOKENS[100:500], 8)
+        while engine.save_some():
+            pass
+        assert len([*paths.checkpoints().iterdir()]) == 4
+        assert forget([7]) == 2
+        assert ask(TOKENS[:300], 9) == 0
+        assert ask(TOKENS[100:500], 9) == 399
+
+
+def test_nothing_to_forget_is_no_fault() -> None:
+    assert forget([]) == forget([3]) == 0
+    empty = kept("a", 3)
+    empty.write_bytes(b"")
+    assert forget([3]) == 0
+    assert empty.exists()
+
+
+async def test_a_deleted_conversation_leaves_nothing_behind() -> None:
+    """At the end of the app, or at its next start where it was killed."""
+    store = Store(paths.conversations())
+    first, second, stays = (store.begin(title, None, 1.0) for title in ("first", "second", "stays"))
+    for row in (first, second, stays):
+        store.add(row, Turn("user", "hello"))
+    files = {row: kept(letter, row) for letter, row in zip("abc", (first, second, stays), strict=True)}
+    store.delete(first)
+    store.connection.close()  # killed
+    async with running() as run:
+        await run.until(lambda: not files[first].exists())
+        run.chat.dialogue.session.store.delete(second)
+        assert files[second].exists()  # it may be undone
+    assert not files[second].exists()
+    assert files[stays].exists()
