@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from smallchat import __version__, settings
+from smallchat.commands import history as history_commands
 from smallchat.commands import notes as notes_commands
 from smallchat.errors import ExitCode, SmallchatError
 
@@ -60,6 +61,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
 app.add_typer(notes_commands.app, name="notes")
+app.add_typer(history_commands.app, name="history")
 
 
 def _version(wanted: bool) -> None:
@@ -129,6 +131,9 @@ def ask(
     system: Annotated[str | None, typer.Option("--system", metavar="TEXT", help="System prompt.")] = None,
     endpoint: Endpoint = None,
     as_json: Json = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", "-c", help="In the latest conversation, and kept there.")
+    ] = False,
     raw: Annotated[bool, typer.Option("--raw", help="Continue the text as it is, no chat template.")] = False,
 ) -> None:
     """One answer to standard output; reads standard input."""
@@ -144,7 +149,7 @@ def ask(
         "seed": seed,
     }
     sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
-    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw)
+    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw, go_on)
 
 
 @app.command()

@@ -79,6 +79,11 @@ class Turn:
     onward: Turn | None = field(default=None, repr=False)
     """Which of them was open last."""
 
+    @property
+    def told(self) -> str:
+        """The message as a model reads it."""
+        return "\n\n".join(filter(None, (self.given, self.content)))
+
 
 @dataclass(frozen=True, slots=True)
 class Conversation:

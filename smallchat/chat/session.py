@@ -72,6 +72,16 @@ class Session:
         """Everything that was said in this place, `turn` among it, oldest first."""
         return turn.parent.children if turn.parent is not None else self.beginnings
 
+    def find(self, message: int) -> Turn | None:
+        """The turn with this id, on whichever branch; None: there is none."""
+        waiting = [*self.beginnings]
+        while waiting:
+            turn = waiting.pop()
+            if turn.id == message:
+                return turn
+            waiting += turn.children
+        return None
+
     def ask(
         self,
         text: str,

@@ -22,6 +22,9 @@ from smallchat.errors import StorageError
 BUSY_SECONDS = 2.0
 """How long to wait for another smallchat that is writing. Longer would freeze the screen."""
 
+UNDO_SECONDS = 86_400.0
+"""After a crash, deleted conversations stay hidden so long before they are removed."""
+
 NOT_BEGUN = 0
 """Key of the draft of a conversation that has no message yet."""
 
@@ -44,6 +47,8 @@ class Store:
     def __init__(self, path: Path) -> None:
         """Open `path`, made if it is not there; `MEMORY` keeps everything in memory only."""
         self.path = path
+        self._hidden: set[int] = set()
+        """Conversations that were deleted here."""
         self.purged: list[int] = []
         """Conversations that were removed for good since the file was opened."""
         with self._told():
@@ -73,7 +78,7 @@ class Store:
     def begin(self, title: str, system: str | None, created: float) -> int:
         """A new conversation without messages; returns its id."""
         sql = "INSERT INTO conversations (title, system, created, updated) VALUES (?, ?, ?, ?)"
-        with self._transaction(durable=True):
+        with self.transaction(durable=True):
             return self._inserted(sql, (rows.text(title), system, created, created))
 
     def configure(
@@ -85,7 +90,7 @@ class Store:
     ) -> None:
         """Change what holds for all further answers of a conversation: see `Conversation`."""
         sql = "UPDATE conversations SET system = ?, persona = ?, sampling = ? WHERE id = ?"
-        with self._transaction():
+        with self.transaction():
             told = None if system is None else rows.text(system)
             values = (told, rows.text(persona), json.dumps(dict(sampling)), conversation)
             self.connection.execute(sql, values)
@@ -97,7 +102,7 @@ class Store:
         values["parent"] = turn.parent.id if turn.parent else None
         names = ", ".join(values)
         sql = f"INSERT INTO messages ({names}) VALUES ({', '.join(f':{name}' for name in values)})"
-        with self._transaction(durable=True):
+        with self.transaction(durable=True):
             beside = self.connection.execute(_IS_A_BRANCH, (conversation, values["parent"])).fetchone()
             row = self._inserted(sql, values)
             self.connection.execute(
@@ -113,7 +118,7 @@ class Store:
         values = rows.columns(turn)
         sql = f"UPDATE messages SET {', '.join(f'{name} = :{name}' for name in values)} WHERE id = :id"
         streaming = turn.status == "streaming"
-        with self._transaction(durable=not streaming):
+        with self.transaction(durable=not streaming):
             before = "SELECT content, searched FROM messages WHERE id = ?"
             for content, searched in self.connection.execute(before, (turn.id,)).fetchall():
                 if searched and (streaming or content != values["content"]):
@@ -125,7 +130,7 @@ class Store:
 
     def open_at(self, conversation: int, leaf: Turn) -> None:
         """Open the conversation along the branch that ends with this message from now on."""
-        with self._transaction():
+        with self.transaction():
             self.connection.execute("UPDATE conversations SET leaf = ? WHERE id = ?", (leaf.id, conversation))
 
     def tree(self, conversation: int) -> tuple[list[Turn], list[Turn]]:
@@ -156,14 +161,14 @@ class Store:
 
     def rename(self, conversation: int, title: str) -> None:
         """Call it something else."""
-        with self._transaction(durable=True):
+        with self.transaction(durable=True):
             self.connection.execute(
                 "UPDATE conversations SET title = ? WHERE id = ?", (rows.text(title), conversation)
             )
 
     def pin(self, conversation: int, pinned: bool) -> None:
         """Have it stand above the others, or no longer."""
-        with self._transaction():
+        with self.transaction():
             self.connection.execute(
                 "UPDATE conversations SET pinned = ? WHERE id = ?", (int(pinned), conversation)
             )
@@ -177,32 +182,39 @@ class Store:
 
     def delete(self, conversation: int) -> None:
         """Hide a conversation; `restore` brings it back until the store is closed."""
-        with self._transaction():
+        self._hidden.add(conversation)
+        with self.transaction():
             self.connection.execute(
                 "UPDATE conversations SET deleted = ? WHERE id = ?", (time.time(), conversation)
             )
 
     def restore(self, conversation: int) -> None:
         """Undo `delete`."""
-        with self._transaction():
+        self._hidden.discard(conversation)
+        with self.transaction():
             self.connection.execute("UPDATE conversations SET deleted = NULL WHERE id = ?", (conversation,))
 
     def purge(self) -> None:
-        """Remove the deleted conversations for good."""
-        with self._transaction(durable=True):
-            gone = "SELECT id FROM conversations WHERE deleted IS NOT NULL"
+        """Remove for good what was deleted here, or a day ago by one that had no time to do it.
+
+        What another smallchat deleted just now can still come back there.
+        """
+        ours = ", ".join(str(int(one)) for one in self._hidden)
+        with self.transaction(durable=True):
+            old = f"deleted < {time.time() - UNDO_SECONDS}"
+            gone = f"SELECT id FROM conversations WHERE {old} OR deleted IS NOT NULL AND id IN ({ours})"
             ids = [row["id"] for row in self.connection.execute(gone)]
             found = f"SELECT id, content FROM messages WHERE searched AND conversation IN ({gone})"
             for message, content in self.connection.execute(found).fetchall():
                 index.drop(self.connection, message, content)
             for table in ("drafts", "pastes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
-            self.connection.execute("DELETE FROM conversations WHERE deleted IS NOT NULL")
+            self.connection.execute(f"DELETE FROM conversations WHERE id IN ({gone})")
         self.purged += ids
 
     def save_draft(self, conversation: int | None, text: str) -> None:
         """Keep what is typed and not sent; empty text: nothing is."""
-        with self._transaction():
+        with self.transaction():
             self.connection.execute("DELETE FROM drafts WHERE conversation = ?", (conversation or NOT_BEGUN,))
             if text:
                 self.connection.execute(
@@ -220,7 +232,7 @@ class Store:
     def save_pastes(self, conversation: int | None, texts: Sequence[str]) -> None:
         """Keep what was pasted for a message that is not sent."""
         key = conversation or NOT_BEGUN
-        with self._transaction():
+        with self.transaction():
             self.connection.execute("DELETE FROM pastes WHERE conversation = ?", (key,))
             if texts:
                 kept = json.dumps([rows.text(text) for text in texts])
@@ -235,7 +247,7 @@ class Store:
 
     def save_edit(self, conversation: int, message: int, text: str | None) -> None:
         """Keep what one of the user's messages is being changed to; None: it is not, any more."""
-        with self._transaction():
+        with self.transaction():
             self.connection.execute("DELETE FROM edits WHERE conversation = ?", (conversation,))
             if text is not None:
                 self.connection.execute(
@@ -281,8 +293,16 @@ class Store:
         return row
 
     @contextlib.contextmanager
-    def _transaction(self, durable: bool = False) -> Iterator[None]:
-        """All or nothing. `durable`: survives a power failure too, at the price of waiting for the disk."""
+    def transaction(self, durable: bool = False) -> Iterator[None]:
+        """All or nothing; within another one, a part of that.
+
+        `durable`: survives a power failure too, at the price of waiting for the disk.
+        """
+        with self._told():
+            within = self.connection.in_transaction
+        if within:
+            yield
+            return
         with self._told():
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self.connection.execute("BEGIN IMMEDIATE")

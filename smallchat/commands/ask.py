@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
@@ -13,36 +14,62 @@ from smallchat.engine.prompt import fit
 from smallchat.settings import Settings, UsageError
 from smallchat.tui.text import plain
 
+if TYPE_CHECKING:
+    from smallchat.commands.kept import Kept
+
 MAX_INPUT = 1 << 24
 """Bytes read from standard input at the most."""
 
 
-def run(settings: Settings, question: str | None, max_tokens: int | None, as_json: bool, raw: bool) -> None:
+def run(
+    settings: Settings,
+    question: str | None,
+    max_tokens: int | None,
+    as_json: bool,
+    raw: bool,
+    go_on: bool = False,
+) -> None:
     """Answer `question`, together with what is piped in; stream the text, or print one JSON object.
 
-    `raw` continues the text as it is, without the chat template. Control characters of the answer are made
+    `raw` continues the text as it is, without the chat template; `go_on` asks in the latest conversation, and
+    keeps question and answer there. Control characters of the answer are made
     harmless where standard output is a terminal. Raises `SmallchatError`.
     """
+    if raw and go_on:
+        raise UsageError("A conversation is no raw text", "Leave --raw or --continue out")
     prompt = _prompt(question)
-    if settings.endpoint is not None:
-        if raw:
-            raise UsageError("A server only chats", "Leave --raw or --endpoint out")
-        from smallchat.commands import ask_server
+    if settings.endpoint is not None and raw:
+        raise UsageError("A server only chats", "Leave --raw or --endpoint out")
+    kept = _kept(settings, prompt) if go_on else None
+    try:
+        if settings.endpoint is not None:
+            from smallchat.commands import ask_server
 
-        ask_server.run(settings, prompt, max_tokens, as_json)
-        return
+            ask_server.run(settings, prompt, max_tokens, as_json, kept)
+        else:
+            _run(settings, prompt, max_tokens, as_json, raw, kept)
+    finally:
+        if kept is not None:
+            kept.close()
+
+
+def _run(
+    settings: Settings, prompt: str, max_tokens: int | None, as_json: bool, raw: bool, kept: Kept | None
+) -> None:
     options = load_options(settings)
     began = time.perf_counter()
     engine = Engine.load(**options.arguments())
     try:
         for note in engine.notes:
             print(note, file=sys.stderr)
-        sampling = settings.sampling().seeded()
+        sampling = kept.sampling if kept is not None else settings.sampling().seeded()
         if raw:
             ids = engine.tokenizer.encode(prompt)
         else:
-            messages = [{"role": "system", "content": settings.system}] if settings.system else []
-            ids, _, _ = fit(engine, [*messages, {"role": "user", "content": prompt}], resume=False)
+            said = kept.messages if kept is not None else _messages(settings, prompt)
+            ids, left_out, _ = fit(engine, said, resume=False)
+            if kept is not None:
+                kept.begin(f"{engine.card.name} {engine.weights.quantisation}".rstrip(), left_out)
         loaded = time.perf_counter() - began
         show = plain if sys.stdout.isatty() else str
         pieces: list[str] = []
@@ -52,9 +79,13 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
             generated += token.finish != "stop"
             finish = token.finish or finish
             pieces.append(token.text)
+            if kept is not None:
+                kept.add(token.text, -1 if token.finish == "stop" else token.token_id)
             if not as_json:
                 sys.stdout.write(show(token.text))
                 sys.stdout.flush()
+        if kept is not None:
+            kept.end(finish, len(ids), generated, time.perf_counter() - began - loaded - first)
         if as_json:
             answer = {
                 "answer": "".join(pieces),
@@ -80,6 +111,17 @@ def run(settings: Settings, question: str | None, max_tokens: int | None, as_jso
             print("The answer was cut: the context is full (--context).", file=sys.stderr)
     finally:
         engine.close()
+
+
+def _messages(settings: Settings, prompt: str) -> list[dict[str, str]]:
+    system = [{"role": "system", "content": settings.system}] if settings.system else []
+    return [*system, {"role": "user", "content": prompt}]
+
+
+def _kept(settings: Settings, prompt: str) -> Kept:
+    from smallchat.commands.kept import Kept
+
+    return Kept(settings, prompt)
 
 
 def _prompt(question: str | None) -> str:

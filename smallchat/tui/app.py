@@ -31,7 +31,7 @@ class SmallchatApp(faults.Guarded, App[None]):
     """An engine, a file of conversations, and one screen for both."""
 
     TITLE = "smallchat"
-    CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "transcript", "panel", "dialogs")]  # noqa: RUF012
+    CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "sidebar", "transcript", "panel", "dialogs")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
 
     def __init__(

@@ -33,6 +33,9 @@ class Command:
 
 COMMANDS = (
     Command("new", "", "new conversation (Ctrl+N)"),
+    Command("continue", "", "go on with an answer that was stopped"),
+    Command("replay", "", "the last answer once more, with its own seed and settings"),
+    Command("find", "words", "search everything ever said (Ctrl+F)"),
     Command("model", "[name]", "another model, or the list of those to be had", completes="model"),
     Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
     Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
@@ -50,6 +53,7 @@ COMMANDS = (
         completes="copy",
     ),
     Command("save", "file", "write the selection, or the last answer, into a new file", completes="file"),
+    Command("export", "file", "the conversation into a new file: .md, or all of it: .json", completes="file"),
     Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True

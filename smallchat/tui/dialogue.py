@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 
 from smallchat.chat.records import Attached, Source, Turn
 from smallchat.chat.session import Session
@@ -36,6 +36,9 @@ RECENT = 200
 
 MEASURE_SECONDS = 10.0
 """How long to wait for an exact count of tokens before it is estimated."""
+
+CONTINUED = "continued"
+"""In an answer's settings: how many of its tokens its seed drew, before it was stopped and continued."""
 
 DIED = Failed("The decoder ended unexpectedly", "Load the model again", int(ExitCode.ENGINE))
 
@@ -79,12 +82,27 @@ class Dialogue:
         self._count_next: str | None = None
         """A draft that is to be counted once the count before it is known."""
         self._seconds = 0.0
+        self._beside: Turn | None = None
+        """The answer that is wanted stands beside this one."""
+        self._drawn: Sampling | None = None
+        """How the answer that is wanted is drawn; None: as in this conversation."""
+        self._begun: Sequence[int] = ()
+        """The tokens that the answer which is wanted begins with."""
+        self._resumes = False
+        """The answer that is being made goes on behind what there was of it,"""
+        self._before = 0
+        """which was so many tokens."""
         self._left: list[Session] = []
 
     @property
     def busy(self) -> bool:
         """An answer is being made, or waited for."""
         return self.answer is not None or self.wanted
+
+    @property
+    def model(self) -> str:
+        """Name and quantisation of the loaded model, as answers keep it; empty: none is loaded."""
+        return f"{self.ready.name} {self.ready.quantisation}".rstrip() if self.ready else ""
 
     @property
     def working(self) -> bool:
@@ -126,8 +144,12 @@ class Dialogue:
         `given` and what it holds: see `Session.ask`.
         """
         self.session.ask(text, given, sources, attached)
-        self.wanted = True
-        self._begin()
+        self._want()
+
+    def edit(self, question: Turn, text: str) -> None:
+        """The user says something in other words: a branch, with an answer of its own."""
+        self.session.edit(question, text)
+        self._want()
 
     def pin(self, text: str) -> None:
         """Begin every prompt with `text`, and have the engine read it now, while nobody waits for it."""
@@ -150,8 +172,6 @@ class Dialogue:
         Estimated from the length where no model is loaded.
         """
         messages = [*([] if alone else self._system()), Message("user", text)]
-        if self._warm_request:  # or this would wait for it
-            self.client.cancel(self._warm_request)
         if self.ready is not None:
             with contextlib.suppress(EngineError, asyncio.CancelledError, TimeoutError):
                 told = await asyncio.wait_for(self.told(self.client.count(messages)), MEASURE_SECONDS)
@@ -161,16 +181,36 @@ class Dialogue:
 
     def again(self) -> None:
         """Another answer to the last message. Does nothing where there is none."""
-        last = self.session.last
-        if last is None or (last.role == "assistant" and last.parent is None):
+        if self.session.last is not None and self.session.last.role == "user":
+            self._want()
+        else:
+            self.beside(self.session.last)
+
+    def beside(self, answer: Turn | None) -> None:
+        """Another answer beside this one, to the same question. Does nothing where nothing was asked."""
+        if answer is not None and answer.parent is not None:
+            # The same seed would only give the same answer again.
+            self._want(answer, replace(self.sampling_here(), seed=None))
+
+    def replay(self, answer: Turn) -> None:
+        """The same answer once more, beside itself: drawn with its own settings and seed."""
+        if answer.parent is not None:
+            self._want(answer, _drawn(answer))
+
+    def go_on(self) -> None:
+        """Continue the last answer in place. Does nothing where none has ended, or no model is loaded."""
+        if self.ready is None or self.busy:
             return
-        self.wanted = True
-        self._begin(fresh_seed=last.role == "assistant")
+        last = self.session.last
+        if last is not None and not last.content:
+            self.beside(last)
+        elif answer := self.session.go_on():
+            answer.sampling.setdefault(CONTINUED, answer.tokens or 0)
+            self._make(answer, resumes=True)
 
     def branch(self, answer: Turn, begun: Sequence[int]) -> None:
         """Another answer beside this one, which begins with these tokens. Only while there is an engine."""
-        self.wanted = True
-        self._begin(beside=answer, begun=begun)
+        self._want(answer, begun=begun)
 
     def would_be_left_out(self) -> list[Message]:
         """The messages that `too_long` asks about."""
@@ -293,29 +333,39 @@ class Dialogue:
                     if index:
                         self.recent.append(token)
             case Finished() as finished:
-                answer.sampling["seed"] = finished.seed
-                answer.prompt_tokens = finished.prompt_tokens
-                answer.tokens = finished.generated_tokens
+                if CONTINUED not in answer.sampling:
+                    answer.sampling["seed"] = finished.seed
+                    answer.prompt_tokens = finished.prompt_tokens
+                answer.tokens = self._before + finished.generated_tokens
                 self._seconds = finished.decode_seconds
                 self._finish("stopped" if finished.reason == "cancelled" else "complete", finished.reason)
             case Failed(what=what, cure=cure):
                 answer.problem = f"{what}. {cure}"
                 self._finish("failed", "")
 
-    def _begin(self, fresh_seed: bool = False, beside: Turn | None = None, begun: Sequence[int] = ()) -> None:
+    def _want(
+        self, beside: Turn | None = None, drawn: Sampling | None = None, begun: Sequence[int] = ()
+    ) -> None:
+        """Have an answer begin, now or when the model is loaded: to the last message, or beside another."""
+        self._beside, self._drawn, self._begun, self.wanted = beside, drawn, begun, True
+        self._begin()
+
+    def _begin(self) -> None:
         """Ask for the answer that is wanted, if the engine can give it now."""
         if not self.wanted or self.ready is None:
             self.changed()
             return
         self.wanted = False
-        # The same seed would only give the same answer again.
-        sampling = self.sampling_here()
-        sampling = replace(sampling, seed=None) if fresh_seed else sampling
-        model = f"{self.ready.name} {self.ready.quantisation}".rstrip()
-        answer = self.session.begin_answer(model, asdict(sampling), beside)
-        answer.ids = [*begun]
+        sampling = self._drawn or self.sampling_here()
+        answer = self.session.begin_answer(self.model, asdict(sampling), self._beside)
+        answer.ids = [*self._begun]
         answer.trimmed = max((turn.trimmed for turn in self.session.turns), default=0)
-        self.answer, self.progress, self._seconds = answer, None, 0.0
+        self._make(answer)
+
+    def _make(self, answer: Turn, resumes: bool = False) -> None:
+        """This answer is being made from now on; `resumes`: behind what there is of it."""
+        self.answer, self.progress, self._seconds, self._resumes = answer, None, 0.0, resumes
+        self._before = (answer.tokens or 0) if resumes else 0
         if self._warm_request:
             self.client.cancel(self._warm_request)
         self._ask()
@@ -325,14 +375,18 @@ class Dialogue:
         """Have the engine make the answer that was begun."""
         answer = self.answer
         assert answer is not None
-        sampling = Sampling(**answer.sampling)  # type: ignore[arg-type]
+        sampling, messages, begun = _drawn(answer), self._messages(), answer.ids
+        if self._resumes:
+            # Its own seed has drawn what there is, and would draw the same again.
+            sampling, begun = replace(sampling, seed=None), []
+            messages.append(Message("assistant", answer.content, tuple(answer.ids)))
         try:
+            owner = self.session.id or 0
             self._request = self.client.chat(
-                self._messages(), sampling, begun=answer.ids, owner=self.session.id or 0
+                messages, sampling, resume=self._resumes, begun=begun, owner=owner
             )
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
-        self.changed()
 
     def _messages(self, counted: bool = False) -> list[Message]:
         """The conversation as the model is given it; for a count, with what there is of the answer."""
@@ -342,11 +396,7 @@ class Dialogue:
 
     def _said(self, turns: Sequence[Turn]) -> list[Message]:
         """Without answers that stayed empty."""
-        return [
-            Message(turn.role, "\n\n".join(filter(None, (turn.given, turn.content))), tuple(turn.ids))
-            for turn in turns
-            if turn.content
-        ]
+        return [Message(turn.role, turn.told, tuple(turn.ids)) for turn in turns if turn.content]
 
     def _system(self) -> list[Message]:
         """What every prompt of this conversation begins with, always the same."""
@@ -359,8 +409,9 @@ class Dialogue:
             return
         answer.status = status  # type: ignore[assignment]
         answer.finish = reason
-        if answer.tokens and self._seconds > 0:
-            answer.speed = answer.tokens / self._seconds
+        made = (answer.tokens or 0) - self._before
+        if made and self._seconds > 0:
+            answer.speed = made / self._seconds
         self.answer, self.progress = None, None
         self.session.save()
 
@@ -375,3 +426,9 @@ class Dialogue:
             if not future.done():
                 future.set_result(failed)
         self.changed()
+
+
+def _drawn(answer: Turn) -> Sampling:
+    """The settings that an answer keeps."""
+    names = [field.name for field in fields(Sampling) if field.name in answer.sampling]
+    return Sampling(**{name: answer.sampling[name] for name in names})  # type: ignore[arg-type]

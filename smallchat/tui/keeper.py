@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from smallchat.chat.records import Attached
+from smallchat.chat.records import Attached, Turn
 from smallchat.errors import StorageError
 from smallchat.tui.dialogue import Dialogue
 
@@ -22,6 +22,8 @@ class Keeper:
         self._saved = ""
         self._at = 0.0
         self._draft_problem: StorageError | None = None
+        self.edited: Turn | None = None
+        """The message that is being said in other words; what is typed then is kept apart from the draft."""
 
     @property
     def pending(self) -> bool:
@@ -34,17 +36,38 @@ class Keeper:
         return self._dialogue.session.problem or self._draft_problem
 
     def restore(self) -> str:
-        """The draft of the conversation that is open now."""
+        """What was being typed in the conversation that is open now: another wording, else the draft."""
+        session, self.edited = self._dialogue.session, None
         try:
-            self._draft = self._saved = self._dialogue.session.store.draft(self._dialogue.session.id)
+            text = session.store.draft(session.id)
+            if begun := session.store.edit(session.id):
+                self.edited = next((turn for turn in session.turns if turn.id == begun[0]), None)
+                text = begun[1] if self.edited else text
         except StorageError as error:
-            self._draft = self._saved = ""
+            text = ""
             self._draft_problem = error
-        return self._draft
+        self._draft = self._saved = text
+        return text
 
     def typed(self, text: str) -> None:
         """The prompt holds this now."""
         self._draft = text
+
+    def edit(self, question: Turn, draft: str) -> None:
+        """From now on, this message is being changed; `draft`: what was typed until then."""
+        self.save_draft(draft)
+        self.edited = question
+        self._draft = question.content
+
+    def end_edit(self) -> str:
+        """It is no longer being changed; returns the draft."""
+        session = self._dialogue.session
+        try:
+            if session.id is not None:
+                session.store.save_edit(session.id, 0, None)
+        except StorageError as error:
+            self._draft_problem = error
+        return self.restore()
 
     def send(self, text: str, given: str = "", attached: Sequence[Attached] = ()) -> None:
         """Say it: the message is saved first, then the draft is forgotten."""
@@ -72,8 +95,12 @@ class Keeper:
 
     def _save_draft(self, key: int | None) -> None:
         self._saved = self._draft
+        store = self._dialogue.session.store
         try:
-            self._dialogue.session.store.save_draft(key, self._draft)
+            if self.edited is not None and self.edited.id is not None and key is not None:
+                store.save_edit(key, self.edited.id, self._draft)
+            else:
+                store.save_draft(key, self._draft)
             self._draft_problem = None
         except StorageError as error:
             self._draft_problem = error

@@ -57,10 +57,25 @@ KEYS = (
     Key("↑ ↓", "at the edge of the prompt: what you wrote before"),
     Key("Esc", "stop the answer; what was written stays", "escape", "stop", "Stop"),
     Key("Ctrl+R", "answer again; the first answer is kept", "ctrl+r", "again", "Again"),
+    Key(
+        "Alt+← →",
+        "the other answers, and wordings of a question",
+        "alt+left",
+        "branch(-1)",
+        named="branch_before",
+    ),
+    Key("", "the next answer or wording", "alt+right", "branch(1)", named="branch_after"),
     Key("Ctrl+Y", "copy the last answer", "ctrl+y", "copy_answer", "Copy", named="copy"),
     Key("Ctrl+G", "write the message in your editor ($VISUAL or $EDITOR)", "ctrl+g", "edit"),
     Key("Ctrl+N", "new conversation", "ctrl+n", "new", "New"),
-    Key("Ctrl+O", "saved conversations: open, delete", "ctrl+o", "conversations", "Open"),
+    Key(
+        "Ctrl+O",
+        "conversations: show them and go there; hide them",
+        "ctrl+o",
+        "conversations",
+        "Open",
+    ),
+    Key("Ctrl+F", "search everything ever said", "ctrl+f", "search_said", "Search"),
     Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
     Key(
         "Ctrl+↑",
@@ -94,10 +109,33 @@ MESSAGE_KEYS = (
     Key("Y", "copy the message; what is selected, if something is", "y", "copy_message", "Copy"),
     Key("C", "copy a code block of it; which one, where there are several", "c", "copy_code", "Code"),
     Key("V", "read it alone, select in it by keyboard", "v", "view_message", "Select"),
+    Key(
+        "← →, H L",
+        "the other answers, and wordings of a question",
+        "left,h",
+        "branch(-1)",
+        named="message_branch_before",
+    ),
+    Key("", "the next answer or wording", "right,l", "branch(1)", named="message_branch_after"),
+    Key("E", "say it in other words: a branch, what was said stays", "e", "edit_turn", "Edit"),
+    Key("R", "another answer beside it", "r", "again_turn", "Again"),
+    Key("Shift+R", "the same answer again, with its seed and settings", "R", "replay_turn"),
+    Key("O", "go on with an answer that was stopped", "o", "go_on", "Go on"),
     Key("T", "step back to any token of an answer, take another", "t", "step_back", "Tokens"),
     Key("Esc, I", "back to writing", "i", "messages", "Write", named="write"),
 )
 """While the messages have the focus: what is done to the one that is marked."""
+
+SIDEBAR_KEYS = (
+    Key("Enter", "open the conversation, or go to the message that was found"),
+    Key("R", "give it another name", "r", "rename_conversation", "Rename"),
+    Key("P", "above the others, or no longer", "p", "pin_conversation", "Pin"),
+    Key("D, Del", "delete it", "d,delete", "delete_conversation", "Delete"),
+    Key("U, Ctrl+Z", "bring back what was deleted last", "u,ctrl+z", "undo_delete", "Undo"),
+    Key("/", "search everything ever said", "slash", "search_said", named="sidebar_search"),
+    Key("Esc", "back to writing", "escape", "leave_sidebar", "Write"),
+)
+"""While the sidebar has the focus: what is done to the marked conversation."""
 
 
 def bindings() -> list[BindingType]:
@@ -108,6 +146,11 @@ def bindings() -> list[BindingType]:
 def message_bindings() -> list[BindingType]:
     """What the transcript binds: actions of the chat screen on its focused turn."""
     return [_binding(key, f"screen.{key.action}") for key in MESSAGE_KEYS]
+
+
+def sidebar_bindings() -> list[BindingType]:
+    """What the list of conversations binds: actions of the chat screen on the marked one."""
+    return [_binding(key, f"screen.{key.action}") for key in SIDEBAR_KEYS if key.action]
 
 
 def prompt_keys(name: str, remapped: Mapping[str, str]) -> list[str]:
@@ -121,7 +164,7 @@ def remapped(chosen: Mapping[str, str]) -> dict[str, str]:
     Raises `UsageError` for a name that is none, for a key that is none, for one that would be missed when a
     message is written, and for one that would do two things.
     """
-    known = {key.name: key for key in (*KEYS, *MESSAGE_KEYS) if key.name and key.keys}
+    known = {key.name: key for key in (*KEYS, *MESSAGE_KEYS, *SIDEBAR_KEYS) if key.name and key.keys}
     found: dict[str, str] = {}
     for name, text in chosen.items():
         if name not in known:
@@ -137,7 +180,7 @@ def remapped(chosen: Mapping[str, str]) -> dict[str, str]:
             what = f"[keys] sets {name} to {text!r}, which is needed to write messages"
             raise UsageError(what, "Take one with ctrl or alt, or f1 to f24")
         found[name] = ",".join(dict.fromkeys(keys))
-    for scope in (KEYS, (*KEYS, *MESSAGE_KEYS)):
+    for scope in (KEYS, (*KEYS, *MESSAGE_KEYS), (*KEYS, *SIDEBAR_KEYS)):
         _refuse_conflicts([key for key in scope if key.name and key.keys], found)
     return found
 

@@ -195,7 +195,7 @@ def test_a_hundred_thousand_messages_are_searched_in_a_tenth_of_a_second(tmp_pat
     store = Store(tmp_path / "conversations.sqlite3")
     session = talk(store, "apple", "pear")
     words = [f"word{number}" for number in range(5000)]
-    with store._transaction():
+    with store.transaction():
         insert = (
             "INSERT INTO messages (id, conversation, role, content, status, model, sampling, finish, problem,"
             " trimmed, created, searched) VALUES (?, ?, 'user', ?, 'complete', '', '{}', '', '', 0, 0, 1)"

@@ -438,7 +438,7 @@ def test_a_thousand_conversations_are_listed_quickly(store: Store) -> None:
     names = "conversation, parent, content, role, status, model, sampling, finish, problem, trimmed, created"
     values = "?, ?, ?, 'user', 'complete', '', '{}', '', '', 0, 0"
     add = f"INSERT INTO messages ({names}) VALUES ({values})"
-    with store._transaction():
+    with store.transaction():
         for index in range(1000):
             row = store._inserted(
                 "INSERT INTO conversations (title, created, updated) VALUES ('t', ?, ?)", (index, index)

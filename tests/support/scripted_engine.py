@@ -110,6 +110,7 @@ class Request:
     messages: list[Message]
     sampling: Sampling
     begun: list[int]
+    resume: bool = False
 
 
 class ScriptedEngine:
@@ -171,7 +172,7 @@ class ScriptedEngine:
             event = Token(begun[-1] if begun else 0, "", 0, 0.0, 0.0, "length", alternatives=told)
             self._queue.put_nowait(Envelope(self._number, event))
             return self._number
-        self.chats.append(Request(self._number, list(messages), sampling, list(begun)))
+        self.chats.append(Request(self._number, list(messages), sampling, list(begun), resume))
         return self._number
 
     def cancel(self, request: int) -> None:

@@ -132,14 +132,24 @@ async def running(
     size: tuple[int, int] = (120, 40),
     ready: bool = True,
     load: LoadOptions = MODEL,
+    sidebar: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Running]:
-    """The app, on the folder of this test; with `ready`, its model is loaded. Fails on any fault."""
+    """The app, on the folder of this test; with `ready`, its model is loaded. Fails on any fault.
+
+    Without `sidebar` it is hidden until a test asks for it: the talk is then as wide as it was made for.
+    """
     engine = engine or ScriptedEngine()
     app = SmallchatApp(Settings(**settings), load, engine, paths.conversations())
     app.CLOSE_TIMEOUT = None  # however slow the machine
     async with app.run_test(size=size, notifications=True) as pilot:
         run = Running(app, engine, pilot)
+        if not sidebar:
+            await run.until(
+                lambda: any(isinstance(screen, ChatScreen) for screen in app.screen_stack) or not ready
+            )
+            for screen in app.screen_stack:
+                screen.set_class(isinstance(screen, ChatScreen), "-no-sidebar")
         if ready:
             await run.until(lambda: engine.starts)
             engine.ready()

@@ -123,7 +123,7 @@ async def test_a_file_is_named_counted_and_sent(folder: Path) -> None:
         await run.shows("▤ garden plan.txt · ", "ok")
         assert run.chat.attached == []
     async with running() as run:
-        run.chat._open(run.chat._store.conversations()[0])
+        run.chat.open(run.chat._store.conversations()[0])
         await run.shows("▤ garden plan.txt · ")
         sent = run.turns[0].attached[0]
         assert run.turns[0].given[sent.start : sent.end] == "File garden plan.txt:\n\nPrune in February."

@@ -85,7 +85,7 @@ async def test_settings_hold_for_one_conversation_and_come_back_with_it() -> Non
         await run.answer("Two?", "2")
         assert run.engine.chats[1].sampling.temperature == 0.6
         first = next(one for one in run.chat._store.conversations() if one.title == "One?")
-        run.chat._open(first)
+        run.chat.open(first)
         await run.answer("Three?", "3")
         assert run.engine.chats[2].sampling.temperature == 0.3
         await run.type("/set temperature default")

@@ -7,9 +7,9 @@ import sqlite3
 import pytest
 
 from smallchat import paths
+from smallchat.chat.records import Conversation
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
-from smallchat.tui.screens.conversations import ConversationsScreen
 from smallchat.tui.screens.problem import ProblemScreen
 from smallchat.tui.widgets.transcript import transcript
 from smallchat.tui.widgets.transcript.turn import TurnView
@@ -30,9 +30,7 @@ def save(*conversations: tuple[str, ...]) -> None:
 
 
 def listed(run: Running) -> list[str]:
-    screen = run.app.screen
-    assert isinstance(screen, ConversationsScreen)
-    return [one.title for one in screen._conversations]
+    return [row.title for row in run.chat.sidebar._rows if isinstance(row, Conversation)]
 
 
 async def test_the_next_start_lists_and_opens_what_was_said() -> None:
@@ -40,9 +38,7 @@ async def test_the_next_start_lists_and_opens_what_was_said() -> None:
         await run.answer("When do I prune?", "In **February**.")
     async with running() as run:
         await run.shows("Recent", "When do I prune?")
-        await run.pilot.press("ctrl+o")
-        await run.shows("Conversations", "just now · 2 messages")
-        await run.pilot.press("enter")
+        await run.pilot.press("ctrl+o", "enter")
         await run.shows("In February.")
         await run.ask("And the pear?")
         assert [message.content for message in run.engine.chats[0].messages] == [
@@ -69,8 +65,8 @@ async def test_a_new_conversation_leaves_the_old_one_as_it_is() -> None:
         assert [message.content for message in run.engine.chats[1].messages] == ["Second?"]
         await run.pilot.press("ctrl+o", "down", "enter")
         await run.until(lambda: [turn.content for turn in run.turns] == ["First?", "1"])
-        await run.shows("First?")
-        await run.shows_no_more("Second?")
+        await run.shows("▌ First?")
+        await run.shows_no_more("▌ Second?")
 
 
 async def test_leaving_an_answer_in_the_making_keeps_what_it_had() -> None:
@@ -126,17 +122,17 @@ async def test_a_draft_comes_back_where_it_was_typed() -> None:
         assert run.prompt.text == "more in here"
 
 
-async def test_deleting_can_be_undone_until_the_list_is_closed() -> None:
+async def test_deleting_can_be_undone_until_the_end() -> None:
     save(("Keep?", "1"), ("Drop?", "2"))
     async with running() as run:
         await run.pilot.press("ctrl+o", "delete")
-        await run.shows("Deleted “Drop?” · U brings it back")
-        assert listed(run) == ["Keep?"]
+        await run.shows("Deleted “Drop?”")
+        await run.until(lambda: listed(run) == ["Keep?"])
         await run.pilot.press("u")
-        assert listed(run) == ["Drop?", "Keep?"]
+        await run.until(lambda: listed(run) == ["Drop?", "Keep?"])
         await run.pilot.press("delete", "escape")
-        await run.shows("Keep?")
-        await run.shows_no_more("Drop?")
+        await run.until(lambda: listed(run) == ["Keep?"])
+        assert run.prompt.has_focus
     store = Store(paths.conversations())
     assert [one.title for one in store.conversations()] == ["Keep?"]
     store.close()
@@ -145,8 +141,11 @@ async def test_deleting_can_be_undone_until_the_list_is_closed() -> None:
 async def test_deleting_the_open_conversation_begins_a_new_one() -> None:
     async with running() as run:
         await run.answer("Drop?", "ok")
-        await run.pilot.press("ctrl+o", "delete", "escape")
+        await run.pilot.press("ctrl+o", "delete")
         await run.shows("new conversation", "What shall we talk about?")
+        assert run.chat.sidebar.entries.has_focus
+        await run.pilot.press("ctrl+z", "enter")
+        await run.shows("Drop?", "ok")
 
 
 async def test_a_long_conversation_mounts_few_messages_and_more_on_scrolling() -> None:

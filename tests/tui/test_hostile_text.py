@@ -42,7 +42,7 @@ async def test_nothing_hostile_reaches_the_screen() -> None:
         await run.shows("answer", "entities")
         check(run)
         await run.pilot.press("ctrl+o")
-        await run.shows("Conversations")
+        await run.until(lambda: run.chat.sidebar.shown and "Today" in run.screen)
         check(run)
 
 

@@ -173,21 +173,72 @@ def test_the_help(picture: Compare) -> None:
     assert picture(show_help)
 
 
-def test_the_list_of_conversations(picture: Compare, tmp_path: Path) -> None:
+def save(tmp_path: Path) -> None:
+    """Conversations in several scripts, one pinned, one with branches."""
     store = Store(tmp_path / "conversations.sqlite3")
-    for title in (
-        "Garden plan",
-        "A letter to the tax office about the second half of last year",
-        "家族の予定",
+    for title, answer in (
+        ("Garden plan", "Prune the **apple tree** in February."),
+        ("A letter to the tax office about the second half of last year", "Dear tax office,"),
+        ("家族の予定 👨‍👩‍👧", "明日はりんごの木を剪定します。"),
+        ("متى نقلم شجرة التفاح؟", "في شباط."),
     ):
-        Session(store).ask(title)
+        session = Session(store)
+        session.ask(title)
+        session.reply(answer)
+        if title == "Garden plan":
+            session.begin_answer("", {})
+            session.reply("Or in March: the apple tree does not mind.")
+            assert session.id
+            store.pin(session.id, True)
     store.close()
 
-    async def open_list(run: Running) -> None:
-        await empty(run)
-        await run.pilot.press("ctrl+o", "delete")
 
-    assert picture(open_list)
+async def conversations(run: Running) -> None:
+    await empty(run)
+    await run.pilot.press("ctrl+o", "enter", "ctrl+o", "down", "delete")
+    await run.settle()
+
+
+async def search(run: Running) -> None:
+    await empty(run)
+    await run.pilot.press("ctrl+f")
+    await run.until(lambda: run.chat.sidebar.field.has_focus)
+    run.chat.sidebar.field.value = "apple tree"
+    await run.until(lambda: run.chat.sidebar._found)
+
+
+async def branches(run: Running) -> None:
+    await empty(run)
+    await run.pilot.press("ctrl+o", "enter")
+    await run.until(lambda: run.turns)
+    await run.pilot.press("escape", "left")
+    await run.settle()
+
+
+def test_conversations(picture: Compare, tmp_path: Path) -> None:
+    save(tmp_path)
+    assert picture(conversations, size=(160, 50))
+
+
+def test_conversations_in_80_by_24(picture: Compare, tmp_path: Path) -> None:
+    save(tmp_path)
+    assert picture(conversations, size=(80, 24), theme="smallchat-light")
+
+
+def test_a_search_without_colour(picture: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    save(tmp_path)
+    assert picture(search)
+
+
+def test_a_search_in_80_by_24(picture: Compare, tmp_path: Path) -> None:
+    save(tmp_path)
+    assert picture(search, size=(80, 24))
+
+
+def test_a_branch(picture: Compare, tmp_path: Path) -> None:
+    save(tmp_path)
+    assert picture(branches, theme="smallchat-light")
 
 
 def test_a_model_that_does_not_load(picture: Compare) -> None:

@@ -91,7 +91,7 @@ async def test_the_demonstration_model_says_what_it_is() -> None:
 
 
 async def test_help_tells_every_key_and_the_way_to_a_bigger_model() -> None:
-    async with running(size=(120, 90)) as run:
+    async with running(size=(120, 140)) as run:
         await run.pilot.press("f1")
         await run.shows("Ctrl+R", "Ctrl+O", "F3", "Ctrl+Q", "smallchat --model PATH", "models")
         await run.pilot.press("f1")

@@ -14,6 +14,7 @@ from textual.widgets import Footer, TextArea
 
 from smallchat import paths
 from smallchat.chat.records import Conversation
+from smallchat.chat.search import Search
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.engine.client import EngineClient, LoadOptions
@@ -29,8 +30,7 @@ from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
-from smallchat.tui.screens.conversations import ConversationsScreen
-from smallchat.tui.screens.messages import Messages
+from smallchat.tui.screens.conversations import Conversations
 from smallchat.tui.screens.model_choice import ModelChoice
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
@@ -38,6 +38,7 @@ from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.attached import AttachedLines
 from smallchat.tui.widgets.prompt.hint import hint
 from smallchat.tui.widgets.prompt.prompt import Prompt
+from smallchat.tui.widgets.sidebar.sidebar import Sidebar
 from smallchat.tui.widgets.topline import TopLine
 from smallchat.tui.widgets.transcript.transcript import Transcript
 from smallchat.tui.widgets.transcript.welcome import RECENT, Choice
@@ -46,12 +47,12 @@ COUNT_AFTER = 0.05
 """Seconds after a key press at which the draft's tokens are counted, with all that is typed until then."""
 
 
-class ChatScreen(Guarded, Messages, ModelChoice):
+class ChatScreen(Guarded, Conversations, ModelChoice):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
     VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (160, "-broad")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (110, "-roomy"), (160, "-broad")]  # noqa: RUF012
 
     def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store: Store) -> None:
         super().__init__()
@@ -71,6 +72,8 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         self.attached_lines = AttachedLines()
         self._topline = TopLine()
         self.panel = Panel()
+        self.sidebar = Sidebar()
+        self.search = Search(store)
         self.clock: Clock | None = None
         self._queued = False
         self._to_count_at: float | None = None
@@ -84,6 +87,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
     def compose(self) -> ComposeResult:
         yield self._topline
         with Horizontal(id="body"):
+            yield self.sidebar
             with Vertical(id="talk"):
                 yield self.transcript
                 yield self.prompt.completions
@@ -107,6 +111,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         if self.notebook is None:
             self.open_notes()
         self.run_worker(_import_markdown, thread=True)
+        self.run_worker(self.catch_up(), group="search")
         self.run_worker(self._run_engine(), group="engine", exclusive=True)
 
     async def _run_engine(self) -> None:
@@ -136,6 +141,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         await self.transcript.show(dialogue)
         self._topline.show(dialogue, self._store.saves)
         self.panel.show(dialogue)
+        self.show_sidebar()
         state = (dialogue.busy, dialogue.ready, dialogue.session)
         if state != self._state:
             self._state = state
@@ -153,7 +159,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
                 filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
             )
         )
-        self.prompt.border_title = Content(self.told_here())
+        self.prompt.border_title = self.told_edit() or Content(self.told_here())
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         self.ask_what_to_leave_out()
@@ -167,7 +173,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         if session.turns or self._welcomed == (session, demo):
             return
         self._welcomed = (session, demo)
-        await self.transcript.welcome(demo, self._conversations(RECENT))
+        await self.transcript.welcome(demo, self.conversations(RECENT))
 
     def recount(self) -> None:
         """The conversation is of another length for the model now."""
@@ -231,6 +237,9 @@ class ChatScreen(Guarded, Messages, ModelChoice):
 
     async def on_prompt_submitted(self, event: Prompt.Submitted) -> None:
         """Enter: send, or keep it in the prompt until the answer before it is complete."""
+        if self._keeper.edited is not None:
+            self.send_edit(event.text)
+            return
         try:
             call = commands.called(event.text)
             if call is None and (self.attached or mentioned(event.text)):
@@ -279,7 +288,7 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         """A line of the welcome was picked."""
         self.prompt.focus()
         if isinstance(event.what, Conversation):
-            self._open(event.what)
+            self.open(event.what)
         elif not self.dialogue.busy:
             self.send(event.what)
 
@@ -314,26 +323,6 @@ class ChatScreen(Guarded, Messages, ModelChoice):
             self.tell(str(error))
         self.prompt.move_cursor(self.prompt.document.end)
 
-    def action_new(self) -> None:
-        """A conversation without messages."""
-        self._go_on_with(Session(self._store, self._settings.system))
-
-    def action_conversations(self) -> None:
-        """The list of what is saved."""
-        self._keeper.save_draft(self.prompt.text)
-        screen = ConversationsScreen(self._store, self._conversations(), self.dialogue.session.id)
-
-        def chosen(conversation: Conversation | None) -> None:
-            if conversation is not None:
-                self._open(conversation)
-            elif self.dialogue.session.id in screen.deleted:
-                self.action_new()
-            else:
-                self._welcomed = None  # the latest ones may be others now
-                self.wake()
-
-        self.app.push_screen(screen, chosen)
-
     def leave(self) -> None:
         """The app is about to end: keep what was made and typed."""
         if self.clock is not None:
@@ -341,39 +330,9 @@ class ChatScreen(Guarded, Messages, ModelChoice):
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
 
-    # Conversations
-
-    def _open(self, conversation: Conversation) -> None:
-        if conversation.id == self.dialogue.session.id:
-            return
-        try:
-            self._go_on_with(Session.reopen(self._store, conversation))
-        except StorageError as error:
-            self.tell(str(error))
-
-    def _go_on_with(self, session: Session) -> None:
-        self._keeper.save_draft(self.prompt.text)
-        self.dialogue.leave(session)
-        self._queued = False
-        self._welcomed = None
-        self.prompt.text = self._keeper.restore()
-        self.restore_attached()
-        self.prompt.move_cursor(self.prompt.document.end)
-        self.prompt.focus()
-        self.transcript.anchor()
-        self.refresh_bindings()
-        self.wake()
-
     def _said(self) -> list[str]:
         try:
             return self._store.said()
-        except StorageError as error:
-            self._tell_storage(error)
-            return []
-
-    def _conversations(self, limit: int = -1) -> list[Conversation]:
-        try:
-            return self._store.conversations(limit)
         except StorageError as error:
             self._tell_storage(error)
             return []

@@ -11,6 +11,7 @@ from smallchat import paths, settings
 from smallchat.chat.personas import personas
 from smallchat.engine.events import Failed, Resized
 from smallchat.errors import SmallchatError
+from smallchat.files import write_new
 from smallchat.settings import Sampling, UsageError, parse_size
 from smallchat.tui import themes
 from smallchat.tui.completing import Candidate, Names
@@ -146,7 +147,7 @@ class ChatCommands(NoteCommands):
         path, text = Path(name).expanduser(), self.get_selected_text() or self._answer()
         if not text:
             raise UsageError("There is nothing to save yet", "Ask something")
-        await asyncio.to_thread(_write_new, path, text)
+        await asyncio.to_thread(write_new, path, text)
         self.tell(f"Saved as {one_line(str(path.absolute()))}")
 
     async def command_theme(self, name: str) -> None:
@@ -231,13 +232,3 @@ class ChatCommands(NoteCommands):
     def recount(self) -> None:
         """The conversation is of another length for the model now."""
         raise NotImplementedError
-
-
-def _write_new(path: Path, text: str) -> None:
-    try:
-        with path.open("x", encoding="utf-8") as file:
-            file.write(text if text.endswith("\n") else text + "\n")
-    except FileExistsError:
-        raise UsageError(f"{path} is there already", "Give another name; nothing is overwritten") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}", "Give another place") from None

@@ -1,109 +1,250 @@
-"""The list of saved conversations."""
+"""The saved conversations: opened, found, named, pinned, deleted; what the sidebar's keys do."""
 
 from __future__ import annotations
 
-import time
-from typing import ClassVar
-
-from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Vertical
-from textual.content import Content
-from textual.screen import ModalScreen
-from textual.widgets import OptionList, Static
-from textual.widgets.option_list import Option
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from smallchat.chat.records import Conversation
+from smallchat.chat.search import Found, Search
+from smallchat.chat.session import Session
 from smallchat.chat.store import Store
-from smallchat.errors import StorageError
-from smallchat.tui.text import age, count, one_line, plain
+from smallchat.errors import SmallchatError, StorageError
+from smallchat.files import write_new
+from smallchat.settings import Settings, UsageError
+from smallchat.tui.screens.branching import Branching
+from smallchat.tui.text import one_line
+from smallchat.tui.widgets.sidebar.sidebar import SHOWN, Sidebar
+
+PAUSE = 0.05
+"""Seconds between two helpings of messages that the search does not know yet."""
 
 
-class ConversationsScreen(ModalScreen[Conversation | None]):
-    """Closes with the conversation to open. Deleting can be undone while the list is open."""
+class Conversations(Branching):
+    """A screen with a store, of whose conversations one is open."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,ctrl+o", "dismiss", "Close"),
-        ("delete,d", "delete", "Delete"),
-        ("u,ctrl+z", "undo", "Undo"),
-    ]
+    sidebar: Sidebar
+    search: Search
+    _settings: Settings
+    _store: Store
+    _queued: bool
+    _welcomed: tuple[Session, bool] | None
 
-    def __init__(self, store: Store, conversations: list[Conversation], current: int | None) -> None:
-        super().__init__()
-        self._store = store
-        self._conversations = conversations
-        self._current = current
-        self._deleted: list[tuple[int, Conversation]] = []
-        self._list = OptionList(markup=False)
-        self._hint = Static("", classes="quiet", markup=False)
+    _listed: tuple[object, ...] | None = None
+    """What decides what the sidebar shows, as it was drawn last."""
+    _gone: tuple[Conversation, ...] = ()
+    """What was deleted and can come back, the latest last."""
 
-    @property
-    def deleted(self) -> set[int]:
-        """Ids of the conversations that were deleted here."""
-        return {conversation.id for _, conversation in self._deleted}
+    # The sidebar
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = "Conversations"
-            dialog.border_subtitle = "Enter opens · Del deletes · Esc closes"
-            yield self._list
-            yield self._hint
+    def show_sidebar(self) -> None:
+        """The clock asks: draw it where something changed."""
+        dialogue, session = self.dialogue, self.dialogue.session
+        listed = (session.id, session.title, len(session.turns), session.turns[-1:], dialogue.busy)
+        if listed != self._listed and self.sidebar.shown:
+            self._listed = listed
+            self.sidebar.show(self.conversations(SHOWN), session.id, dialogue.busy)
 
-    def on_mount(self) -> None:
-        """Fill the list."""
-        self._fill(0)
-        self._list.focus()
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        """Open it."""
-        self.dismiss(self._conversations[event.option_index])
-
-    def action_delete(self) -> None:
-        """Take the highlighted conversation away, for now."""
-        index = self._list.highlighted
-        if index is None:
+    def action_conversations(self) -> None:
+        """To the sidebar, shown if it is not; from there: hide it."""
+        if self.sidebar.shown and self.sidebar.has_focus_within:
+            self._show_sidebar(False)
+            self.prompt.focus()
             return
-        conversation = self._conversations[index]
-        try:
-            self._store.delete(conversation.id)
-        except StorageError as error:
-            self._hint.update(Content(plain(str(error))))
-            return
-        self._deleted.append((index, self._conversations.pop(index)))
-        self._fill(index)
+        self._keeper.save_draft(self.prompt.text)
+        self._show_sidebar(True)
+        session = self.dialogue.session
+        self.sidebar.show(self.conversations(SHOWN), session.id, self.dialogue.busy, anew=True)
+        self.sidebar.entries.focus()
 
-    def action_undo(self) -> None:
-        """Bring back what was deleted last."""
-        if not self._deleted:
-            return
-        index, conversation = self._deleted[-1]
-        try:
-            self._store.restore(conversation.id)
-        except StorageError as error:
-            self._hint.update(Content(plain(str(error))))
-            return
-        self._deleted.pop()
-        self._conversations.insert(index, conversation)
-        self._fill(index)
+    def action_search_said(self) -> None:
+        """To the search field."""
+        self._show_sidebar(True)
+        if not self.sidebar.renaming:
+            self.sidebar.field.focus()
 
-    def _fill(self, highlighted: int) -> None:
-        width = max(20, min(74, self.app.size.width - 16))
-        self._list.clear_options()
-        self._list.add_options(Option(self._line(one, width)) for one in self._conversations)
-        if self._conversations:
-            self._list.highlighted = min(highlighted, len(self._conversations) - 1)
-        if self._deleted:
-            title = one_line(self._deleted[-1][1].title)
-            self._hint.update(Content(f"Deleted “{title}” · U brings it back"))
+    async def command_export(self, name: str) -> None:
+        """The open conversation as a file: Markdown, or everything of it as JSON."""
+        from smallchat.chat import transfer
+
+        session = self.dialogue.session
+        found = [one for one in self.conversations() if one.id == session.id]
+        if not name or not found:
+            what = "/export needs the name of a file" if found else "There is nothing to export yet"
+            raise UsageError(what, "/export talk.md for reading, /export talk.json for everything")
+        path = Path(name).expanduser()
+        await asyncio.to_thread(
+            write_new, path, transfer.exported(self._store, found, transfer.kind_of(path))
+        )
+        self.tell(f"Saved as {one_line(str(path.absolute()))}")
+
+    async def command_find(self, words: str) -> None:
+        """Search everything ever said."""
+        self.action_search_said()
+        self.sidebar.field.value = words
+        self.sidebar.field.cursor_position = len(words)
+
+    def action_sidebar_move(self, step: int) -> None:
+        """Mark another line while the search field has the keyboard."""
+        self.sidebar.move(step)
+
+    def action_leave_sidebar(self) -> None:
+        """One step back: no other name, nothing looked for any more, to the prompt."""
+        if self.sidebar.renaming:
+            self.sidebar.end_rename()
+        elif self.sidebar.field.value:
+            self.sidebar.field.value = ""
         else:
-            self._hint.update(Content("" if self._conversations else "Nothing is saved yet"))
+            self._to_prompt()
 
-    def _line(self, conversation: Conversation, width: int) -> Content:
-        told = f"{age(time.time() - conversation.updated)} · {count(conversation.messages, 'message')}"
-        if conversation.draft:
-            told = f"draft · {told}"
-        mark = "● " if conversation.id == self._current else "  "
-        room = max(8, width - len(told) - len(mark) - 2)
-        title = Content(one_line(conversation.title)).truncate(room, ellipsis=True)
-        gap = " " * max(2, width - len(mark) - title.cell_length - len(told))
-        return Content.assemble((mark, "$primary"), title, gap, (told, "$quiet"))
+    def _show_sidebar(self, shown: bool) -> None:
+        self.set_class(shown, "-sidebar")
+        self.set_class(not shown, "-no-sidebar")
+        self._listed = None
+        self.call_after_refresh(self.wake)
+
+    def _to_prompt(self) -> None:
+        """Where the sidebar lies above the talk, it goes away."""
+        if self.has_class("-narrow") or self.has_class("-wide"):
+            self._show_sidebar(False)
+        self.prompt.focus()
+
+    # Opening
+
+    def action_new(self) -> None:
+        """A conversation without messages."""
+        self.go_on_with(Session(self._store, self._settings.system))
+
+    def on_sidebar_chosen(self, event: Sidebar.Chosen) -> None:
+        """Open it, at the message that was found."""
+        self._to_prompt()
+        if event.conversation != self.dialogue.session.id:
+            found = [one for one in self.conversations() if one.id == event.conversation]
+            if not found or not self.open(found[0]):
+                return
+        if event.message is not None:
+            self._jump(event.message)
+
+    def open(self, conversation: Conversation) -> bool:
+        """Go on with a conversation of before; False where it cannot be read."""
+        if conversation.id == self.dialogue.session.id:
+            return True
+        try:
+            self.go_on_with(Session.reopen(self._store, conversation))
+        except StorageError as error:
+            self.tell(str(error))
+            return False
+        return True
+
+    def go_on_with(self, session: Session) -> None:
+        """Leave the open conversation as it is, and open this one."""
+        self._keeper.save_draft(self.prompt.text)
+        self.dialogue.leave(session)
+        self._queued = False
+        self._welcomed = None
+        self._write(self._keeper.restore())
+        self.restore_attached()
+        self.transcript.anchor()
+        self.refresh_bindings()
+
+    def conversations(self, limit: int = -1) -> list[Conversation]:
+        """The saved ones; empty, and told, where they cannot be read."""
+        try:
+            return self._store.conversations(limit)
+        except StorageError as error:
+            self.tell(str(error))
+            return []
+
+    def _jump(self, message: int) -> None:
+        """To a message of the open conversation, on whichever branch it is."""
+        session = self.dialogue.session
+        turn = session.find(message)
+        if turn is None:
+            return
+        if not any(one is turn for one in session.turns):
+            if self._busy():
+                return
+            session.switch(turn)
+            self.recount()
+        self.transcript.focus_turn(turn)
+        self.transcript.focus()
+
+    # Searching
+
+    async def on_sidebar_searched(self, event: Sidebar.Searched) -> None:
+        """Look for it, without holding the keyboard up."""
+        self.run_worker(self._search(event.query), group="search", exclusive=True)
+
+    async def _search(self, query: str) -> None:
+        found: Sequence[Found] | None = None
+        try:
+            if query.strip():
+                find = self.search.find
+                found = await asyncio.to_thread(find, query) if self.search.threads else find(query)
+        except SmallchatError as error:
+            self.sidebar.tell(str(error))
+            return
+        self.sidebar.show_found(found)
+
+    async def catch_up(self) -> None:
+        """Have the search find what an older smallchat wrote, behind everything else."""
+        try:
+            while self.search.threads:
+                if not await asyncio.to_thread(self.search.catch_up):
+                    return
+                await asyncio.sleep(PAUSE)
+        except StorageError as error:
+            self.tell(str(error))
+
+    # What is done to the marked conversation
+
+    def action_rename_conversation(self) -> None:
+        """Another name."""
+        if conversation := self.sidebar.highlighted:
+            self.sidebar.begin_rename(conversation)
+
+    def on_sidebar_renamed(self, event: Sidebar.Renamed) -> None:
+        """Keep it."""
+        session = self.dialogue.session
+        self._store_change(
+            lambda: (
+                session.rename(event.title)
+                if session.id == event.conversation
+                else self._store.rename(event.conversation, event.title)
+            )
+        )
+
+    def action_pin_conversation(self) -> None:
+        """Above the others, or no longer."""
+        if conversation := self.sidebar.highlighted:
+            self._store_change(lambda: self._store.pin(conversation.id, not conversation.pinned))
+
+    def action_delete_conversation(self) -> None:
+        """Take it away, for now."""
+        conversation = self.sidebar.highlighted
+        if conversation is None:
+            return
+        if conversation.id == self.dialogue.session.id:
+            self.action_new()
+            self.sidebar.entries.focus()
+        if self._store_change(lambda: self._store.delete(conversation.id)):
+            self._gone = (*self._gone, conversation)
+            self.sidebar.tell(f"Deleted “{one_line(conversation.title)}” · U brings it back")
+
+    def action_undo_delete(self) -> None:
+        """Bring back what was deleted last."""
+        if self._gone and self._store_change(lambda: self._store.restore(self._gone[-1].id)):
+            self.sidebar.mark(self._gone[-1])
+            self._gone = self._gone[:-1]
+            self.sidebar.tell("")
+
+    def _store_change(self, change: Callable[[], None]) -> bool:
+        try:
+            change()
+        except StorageError as error:
+            self.sidebar.tell(str(error))
+            return False
+        self._listed = self._welcomed = None
+        self.wake()
+        return True

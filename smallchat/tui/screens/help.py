@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from smallchat import paths
 from smallchat.tui.commands import COMMANDS
-from smallchat.tui.keys import KEYS, MESSAGE_KEYS, Key
+from smallchat.tui.keys import KEYS, MESSAGE_KEYS, SIDEBAR_KEYS, Key
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
@@ -46,6 +46,8 @@ class HelpScreen(ModalScreen[None]):
             yield from _table(self._rows(KEYS))
             yield Static(Content("Among the messages"), classes="heading")
             yield from _table(self._rows(MESSAGE_KEYS))
+            yield Static(Content("In the sidebar"), classes="heading")
+            yield from _table(self._rows(SIDEBAR_KEYS))
             yield Static(Content("Commands"), classes="heading")
             yield from _table([(command.usage, command.meaning) for command in COMMANDS], "wide")
             yield Static(Content("A bigger model"), classes="heading")

@@ -32,6 +32,10 @@ class Reading(Screen[None]):
         """Something changed: draw it soon."""
         raise NotImplementedError
 
+    def restore_attached(self) -> None:
+        """What was going to be sent along in the conversation that is open now."""
+        raise NotImplementedError
+
     def action_copy_answer(self) -> None:
         """Put the last answer into the clipboard."""
         answers = [turn.content for turn in self.dialogue.session.turns if turn.role == "assistant"]

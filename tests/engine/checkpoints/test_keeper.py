@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from smallchat.engine.checkpoints import folder as bounds
 from smallchat.engine.checkpoints.block import BLOCK
 from smallchat.engine.checkpoints.keeper import WORTH
 from smallchat.engine.events import PromptProgress
+from smallchat.errors import EngineError
 from tests.support.engines import answer, opened
 from tests.support.models import Recipe, model
 
@@ -156,6 +158,18 @@ def test_other_weights_ranks_kernels_or_types_have_checkpoints_of_their_own():
     ways = [(PLAIN,), (twin,), (PLAIN, "ggml"), (PLAIN, "numpy", 2), (PLAIN, "numpy", 1, "f32")]
     assert [read_by(*way) for way in ways] == [0] * 5
     assert [read_by(*way) for way in ways] == [299] * 5
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_after_a_rank_was_killed_what_was_kept_is_brought_back_into_new_caches():
+    path = model(PLAIN).path
+    with opened(path, "ggml", 2, context=1024, chunk=100, checkpoints=ROOM) as engine:
+        whole = answer(engine, TOKENS[:700], max_tokens=12)
+        keep_all(engine)
+        os.kill(engine._ranks.pids[0], signal.SIGKILL)
+        with pytest.raises(EngineError):
+            answer(engine, TOKENS[:700], max_tokens=12)
+        assert reused(engine, TOKENS[:700]) == (699, whole)
 
 
 # Damage

@@ -1,21 +1,19 @@
-"""The messages of the conversation: only the newest are mounted, older ones come when scrolled to."""
+"""The messages of the conversation: only a window of them is mounted, others come when scrolled to."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar
 
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
 
 from smallchat.chat.records import Conversation, Turn
-from smallchat.tui import keys
 from smallchat.tui.dialogue import Dialogue
-from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn
+from smallchat.tui.widgets.transcript.marking import Marking
+from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn, place_text
 from smallchat.tui.widgets.transcript.welcome import Welcome
 
 FIRST = 10
@@ -26,45 +24,36 @@ MOST = 16
 """Above this many, the oldest are taken down when the reader is at the end."""
 
 
-class Transcript(VerticalScroll, inherit_bindings=False):
+class Transcript(Marking):
     """Draws the turns of a session; follows the end until the reader scrolls up.
 
-    While it has the focus, one turn is marked: what keys act on.
+    Mounted is a window of them. It begins at the end, grows at either end where the reader comes there, and
+    moves to a turn that is to be shown and is far away.
     """
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        *keys.message_bindings(),
-        Binding("pageup", "page_up", "Scroll up", show=False),
-        Binding("pagedown", "page_down", "Scroll down", show=False),
-        Binding("ctrl+end", "screen.follow", "Follow", show=False),
-    ]
-    FOCUS_ON_CLICK = False  # a click begins a selection; the keyboard stays with the prompt
 
     def __init__(self, wake: Callable[[], None]) -> None:
         """`wake` has `show` called soon."""
-        super().__init__(id="transcript")
-        self._wake = wake
-        self._views: list[TurnView] = []
+        super().__init__(wake)
         self._start = 0
         """Index of the first mounted turn."""
+        self._open = True
+        """The window reaches to the last turn, and grows with the conversation."""
         self._older = Static("", id="older")
+        self._later = Static("", id="later")
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
         self._wants_older = False
-        self._marked: Turn | None = None
-        """The turn that is marked while this has the focus."""
-        self._reveal: int | None = None
-        """The marked turn is about to be brought into view: a long one's beginning (1) or its end (-1)."""
-        self._turns_shown: Sequence[Turn] = ()
+        self._wants_later = False
         self._placing = False
         """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
         self._turns = Vertical(id="turns")
 
     def compose(self) -> ComposeResult:
-        self._older.display = False
+        self._older.display = self._later.display = False
         with self._turns:
             yield self._older
+            yield self._later
 
     def on_mount(self) -> None:
         """Begin at the end."""
@@ -73,7 +62,18 @@ class Transcript(VerticalScroll, inherit_bindings=False):
     @property
     def at_end(self) -> bool:
         """The reader sees the newest line, or follows it."""
-        return not self._anchor_released or self.scroll_y >= self.max_scroll_y
+        return self._open and (not self._anchor_released or self.scroll_y >= self.max_scroll_y)
+
+    def anchor(self, anchor: bool = True) -> None:
+        """To the end, and on with what comes."""
+        if anchor:
+            self._open, self._reveal = True, None
+        super().anchor(anchor)
+
+    @property
+    def _end(self) -> int:
+        """Index behind the last mounted turn."""
+        return self._start + len(self._views)
 
     async def show(self, dialogue: Dialogue) -> None:
         """Make the mounted messages those of the session, and draw what changed in them."""
@@ -84,26 +84,53 @@ class Transcript(VerticalScroll, inherit_bindings=False):
             if view.turn is not turn:
                 break
             same += 1
-        if same < len(self._views):
-            gone, self._views = self._views[same:], self._views[:same]
-            await self._turns.remove_children(gone)
-        if not self._views:
-            self._start = max(0, len(turns) - FIRST)
-        new = [_view(turn) for turn in turns[self._start + len(self._views) :]]
-        if new:
+        await self._take_down(self._views[same:])
+        new = self._to_mount(turns)
+        if new is None:
+            await self._take_down(self._views)
+            new = self._to_mount(turns) or []
+        views = [_view(turn) for turn in new]
+        if views:
             await self._take_down_welcome()
-            self._views += new
-            await self._turns.mount_all(new)
+            self._views += views
+            await self._turns.mount_all(views, before=self._later)
             await self._take_down_oldest()
         for view in self._views:
             await self._show_view(view, dialogue)
         if self._wants_older and not self._placing and self._views:
             self._placing = True
             await self._load_older(dialogue)
-        elif new and self._start:
+        elif views and (self._start or not self._open):
             self.call_after_refresh(self._fill)
-        self._tell_older()
+        self._tell_beyond()
         self._show_mark()
+
+    def _to_mount(self, turns: Sequence[Turn]) -> Sequence[Turn] | None:
+        """The turns to mount behind those that are; None: the window has to move, take them all down."""
+        total, wanted = len(turns), self._index(self._marked) if self._reveal is not None else None
+        if wanted is not None and wanted >= total:
+            wanted = None
+        if not self._views:
+            middle = total if wanted is None else wanted + FIRST // 2
+            self._start = max(0, min(middle, total) - FIRST)
+            end = min(total, self._start + FIRST)
+        elif wanted is not None and not self._start - MORE <= wanted < self._end + MORE:
+            return None
+        elif wanted is not None and wanted >= self._end:
+            end = min(total, wanted + 2)
+        elif wanted is not None and wanted < self._start:
+            self._wants_older, end = True, self._end
+        elif self._open or self._wants_later:
+            if self._open and total - self._end > MORE:
+                return None
+            end = min(total, self._end + MORE)
+        else:
+            end = self._end
+        if self._wants_later:
+            self._wants_later = False
+            self.release_anchor()
+        self._open = end == total
+        return turns[self._end : end]
 
     async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
         """What stands here while there are no messages."""
@@ -111,84 +138,11 @@ class Transcript(VerticalScroll, inherit_bindings=False):
         self._welcome = Welcome(demo, recent)
         await self._turns.mount(self._welcome)
 
-    @property
-    def focused_turn(self) -> Turn | None:
-        """The turn that keys act on; None while the keyboard belongs to another widget."""
-        return self._marked if self.has_focus else None
-
-    def focus_turn(self, turn: Turn, step: int = 1) -> None:
-        """Mark this turn of the session, and bring it into view: for a negative step, a long one's end."""
-        self._marked, self._reveal = turn, 1 if step > 0 else -1
-        self.release_anchor()
-        if not any(view.turn is turn for view in self._views):
-            self.load_older()
-        self._wake()
-
-    def move_focus(self, step: int) -> bool:
-        """Mark the turn `step` further down; a long one is scrolled through first.
-
-        False behind the last turn: there is none to mark.
-        """
-        view = self._marked_view()
-        if view is not None and self._scroll_within(view, step):
-            return True
-        index = self._index(self._marked) + step
-        if index >= len(self._turns_shown):
-            return False
-        self.focus_turn(self._turns_shown[max(0, index)], step)
-        return True
-
-    def on_focus(self) -> None:
-        """Begin where this was left if that is in view, and with the last turn at the end."""
-        seen = [view for view in self._views if view.region.intersection(self.region).height]
-        if seen and (self.at_end or self._marked_view() not in seen):
-            self._marked = seen[-1].turn
-        self._wake()
-
-    def _index(self, turn: Turn | None) -> int:
-        """Place of the turn in the session; of one that is gone, behind the last."""
-        turns = self._turns_shown
-        return next((index for index, one in enumerate(turns) if one is turn), len(turns))
-
-    def _marked_view(self) -> TurnView | None:
-        return next((view for view in self._views if view.turn is self._marked), None)
-
-    def _scroll_within(self, view: TurnView, step: int) -> bool:
-        """Show more of a message that is longer than the screen; False where there is no more."""
-        region, height = view.virtual_region, self.size.height
-        top, bottom = self.scroll_y, self.scroll_y + height
-        if region.height <= height:
-            return False
-        page = max(1, height - 2)
-        if step > 0 and region.y <= bottom < region.bottom:
-            self.scroll_to(y=min(top + page, region.bottom - height), animate=False)
-            return True
-        if step < 0 and region.bottom >= top > region.y:
-            self.scroll_to(y=max(top - page, region.y), animate=False)
-            return True
-        return False
-
-    def _show_mark(self) -> None:
-        if self._turns_shown and self._index(self._marked) == len(self._turns_shown):
-            self._marked = self._turns_shown[-1]
-        for one in self._views:
-            one.set_class(one.turn is self._marked, "-marked")
-        view = self._marked_view()
-        if self._reveal is None:
-            return
-        if view is None:
-            self.load_older()
-            return
-        step, self._reveal = self._reveal, None
-        self.call_after_refresh(self._bring_into_view, view, step)
-
-    def _bring_into_view(self, view: TurnView, step: int) -> None:
-        region, height = view.virtual_region, self.size.height
-        begin, end = region.y, region.bottom - height
-        if region.height > height:
-            self.scroll_to(y=begin if step > 0 else end, animate=False, immediate=True)
-        elif not end <= self.scroll_y <= begin:
-            self.scroll_to(y=begin if self.scroll_y > begin else end, animate=False, immediate=True)
+    async def _take_down(self, views: list[TurnView]) -> None:
+        if views:
+            gone = [*views]
+            self._views = [view for view in self._views if view not in gone]
+            await self._turns.remove_children(gone)
 
     async def _take_down_welcome(self) -> None:
         if self._welcome is not None:
@@ -198,23 +152,29 @@ class Transcript(VerticalScroll, inherit_bindings=False):
     async def _take_down_oldest(self) -> None:
         """A long conversation must not make every later answer slower."""
         if self.at_end and len(self._views) > MOST:
-            gone, self._views = self._views[:-FIRST], self._views[-FIRST:]
+            gone = self._views[:-FIRST]
             self._start += len(gone)
-            await self._turns.remove_children(gone)
+            await self._take_down(gone)
 
     async def _show_view(self, view: TurnView, dialogue: Dialogue) -> None:
+        beside = dialogue.session.siblings(view.turn)
+        view.place = place_text(beside.index(view.turn) + 1, len(beside))
         if isinstance(view, AnswerTurn):
-            if not view.ended:
+            if view.stale:
                 await view.show(dialogue.progress)
         elif isinstance(view, UserTurn):
             waits = dialogue.wanted and view.turn is dialogue.session.last
             view.show("waiting for the model · Esc takes it back" if waits else "")
 
-    def _tell_older(self) -> None:
-        if self._older.display != bool(self._start):
-            self._older.display = bool(self._start)
-        if self._start:
-            self._older.update(Content(f"▲ {self._start:,} earlier"))
+    def _tell_beyond(self) -> None:
+        for mark, sign, word, number in (
+            (self._older, "▲", "earlier", self._start),
+            (self._later, "▼", "later", len(self._turns_shown) - self._end),
+        ):
+            if mark.display != bool(number):
+                mark.display = bool(number)
+            if number:
+                mark.update(Content(f"{sign} {number:,} {word}"))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         """Remember the place for the next resize, and bring older messages at the top."""
@@ -224,6 +184,8 @@ class Transcript(VerticalScroll, inherit_bindings=False):
             self._place = self._find_place()
             if new_value < 1 <= old_value:
                 self.load_older()
+        if not self._open and new_value >= self.max_scroll_y and new_value > old_value:
+            self._load_later()
 
     def load_older(self) -> None:
         """Have the next `show` mount messages from before the first one."""
@@ -231,10 +193,17 @@ class Transcript(VerticalScroll, inherit_bindings=False):
             self._wants_older = True
             self._wake()
 
+    def _load_later(self) -> None:
+        """Have the next `show` mount messages from behind the last one."""
+        if not self._open and not self._wants_later:
+            self._wants_later = True
+            self._wake()
+
     def _fill(self) -> None:
-        """Without anything to scroll, nobody could reach the older messages."""
+        """Without anything to scroll, nobody could reach the other messages."""
         if not self.max_scroll_y:
             self.load_older()
+            self._load_later()
 
     async def _load_older(self, dialogue: Dialogue) -> None:
         first = max(0, self._start - MORE)

@@ -29,6 +29,8 @@ class TurnView(Vertical):
         self._note = Static("", classes="note", markup=False)
         self._note.display = False
         self._noted = ""
+        self.place = ""
+        """Which of several answers, or wordings, this is; empty: the only one."""
 
     def note(self, text: str) -> None:
         """Change the quiet line; empty: none."""
@@ -51,7 +53,7 @@ class UserTurn(TurnView):
 
     def show(self, waiting: str) -> None:
         """Draw the present state; `waiting`: what the answer waits for, or empty."""
-        self.note(waiting)
+        self.note(" · ".join(filter(None, (self.place, waiting))))
 
 
 class AnswerTurn(TurnView):
@@ -67,8 +69,7 @@ class AnswerTurn(TurnView):
         self._trimmed = Static("", classes="trimmed", markup=False)
         self._sources = Static("", classes="sources", markup=False)
         self._sourced = ""
-        self.ended = False
-        """Nothing more will change."""
+        self._shown: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         self._trimmed.display = False
@@ -77,6 +78,16 @@ class AnswerTurn(TurnView):
         yield self._text
         yield self._sources
         yield self._note
+
+    @property
+    def stale(self) -> bool:
+        """There is something new to draw. An answer that has ended may be continued later."""
+        return self.turn.status == "streaming" or self._shown != self._state
+
+    @property
+    def _state(self) -> tuple[object, ...]:
+        turn = self.turn
+        return turn.status, len(turn.content), turn.finish, turn.problem, self.place
 
     async def show(self, progress: PromptProgress | None) -> None:
         """Draw what is new since the last time."""
@@ -89,11 +100,12 @@ class AnswerTurn(TurnView):
         if fragment:
             self._drawn += len(fragment)
             await self._text.append(plain(fragment))
-        self.note(progress_text(turn, progress) if streaming else result_text(turn))
+        told = progress_text(turn, progress) if streaming else result_text(turn)
+        self.note(" · ".join(filter(None, (self.place, told))))
         self.set_class(turn.status == "failed", "-failed")
         if turn.parent is not None and turn.parent.sources:
             self._show_sources(turn.parent.sources)
-        self.ended = not streaming
+        self._shown = self._state
 
     def _show_sources(self, sources: Sequence[Source]) -> None:
         """Always, however good the answer; those that it names are marked."""
@@ -108,6 +120,11 @@ class AnswerTurn(TurnView):
             self._sourced = text
             self._sources.update(Content(text))
             self._sources.display = True
+
+
+def place_text(number: int, of: int) -> str:
+    """Which of several messages in the same place; empty for the only one."""
+    return f"‹ {number}/{of} ›" if of > 1 else ""
 
 
 def attached_text(attached: Attached) -> str:
@@ -142,7 +159,7 @@ def result_text(turn: Turn) -> str:
     if (seed := turn.sampling.get("seed")) is not None:
         parts.append(f"seed {seed}")
     if turn.status == "stopped":
-        parts.append("stopped")
+        parts.append("stopped, /continue goes on")
     if turn.finish in _ENDS:
         parts.append(_ENDS[turn.finish])
     if turn.problem:

@@ -1,0 +1,248 @@
+"""The saved conversations beside the talk, and at their foot a field that searches everything ever said."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.content import Content
+from textual.events import Resize
+from textual.message import Message
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from smallchat.chat.records import Conversation
+from smallchat.chat.search import Found
+from smallchat.tui import keys
+from smallchat.tui.text import pasted, plain
+from smallchat.tui.widgets.sidebar import lines
+
+SHOWN = 300
+"""Conversations listed at the most; the search finds the older ones."""
+SEARCH = "Search everything"
+NAME = "Another name"
+
+
+class Entries(OptionList):
+    """The list. What its keys do to a conversation, the screen does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = keys.sidebar_bindings()
+
+
+class Field(Input):
+    """One line of text: what is searched for, or another name."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up", "screen.sidebar_move(-1)", "Previous", show=False),
+        Binding("down", "screen.sidebar_move(1)", "Next", show=False),
+        Binding("escape", "screen.leave_sidebar", "Back", show=False),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__(placeholder=SEARCH, compact=True, id="search", select_on_focus=False)
+        self.cursor_blink = False
+
+    def insert_text_at_cursor(self, text: str) -> None:
+        """Harmless text only."""
+        super().insert_text_at_cursor(pasted(text))
+
+
+class Sidebar(Vertical):
+    """Draws what it is given, and tells what was chosen, searched for, or named anew."""
+
+    class Chosen(Message):
+        """A conversation is to be opened, at a message where one was found."""
+
+        def __init__(self, conversation: int, message: int | None) -> None:
+            super().__init__()
+            self.conversation = conversation
+            self.message = message
+
+    class Searched(Message):
+        """Something else is looked for now; empty: nothing is."""
+
+        def __init__(self, query: str) -> None:
+            super().__init__()
+            self.query = query
+
+    class Renamed(Message):
+        """A conversation got another name."""
+
+        def __init__(self, conversation: int, title: str) -> None:
+            super().__init__()
+            self.conversation = conversation
+            self.title = title
+
+    def __init__(self) -> None:
+        super().__init__(id="sidebar")
+        self.entries = Entries(markup=False)
+        self.field = Field()
+        self._told = Static("", classes="told", markup=False)
+        self._conversations: Sequence[Conversation] = ()
+        self._current: int | None = None
+        self._running = False
+        self._found: Sequence[Found] | None = None
+        """What was found; None: nothing is looked for."""
+        self._rows: list[Conversation | Found | None] = []
+        """What stands on each line of the list; None: a heading."""
+        self._marked: Conversation | None = None
+        """The conversation to be marked next, whatever was marked before."""
+        self._named: Conversation | None = None
+        """The conversation that is getting another name."""
+
+    def compose(self) -> ComposeResult:
+        self._told.display = False
+        yield self.entries
+        yield self._told
+        yield self.field
+
+    @property
+    def shown(self) -> bool:
+        """It is on the screen."""
+        return bool(self.display and self.region.width)
+
+    @property
+    def highlighted(self) -> Conversation | None:
+        """The conversation that keys act on; None: there is none, or something that was found is marked."""
+        row = self._row
+        return row if isinstance(row, Conversation) else None
+
+    @property
+    def renaming(self) -> bool:
+        """The field holds a name, and not what is searched for."""
+        return self._named is not None
+
+    @property
+    def _row(self) -> Conversation | Found | None:
+        place = self.entries.highlighted
+        return self._rows[place] if place is not None and place < len(self._rows) else None
+
+    def show(
+        self, conversations: Sequence[Conversation], current: int | None, running: bool, anew: bool = False
+    ) -> None:
+        """The saved conversations; `current` is open, and `running`: an answer is being made there.
+
+        `anew`: mark the open one, whatever was marked before.
+        """
+        self._conversations, self._current, self._running = conversations, current, running
+        if self._found is None:
+            self._fill(anew)
+
+    def mark(self, conversation: Conversation) -> None:
+        """Have the next `show` mark this one."""
+        self._marked = conversation
+
+    def show_found(self, found: Sequence[Found] | None) -> None:
+        """What the search found; None: back to the conversations."""
+        self._found = found
+        self._fill()
+        self.tell("Nothing was found" if found == [] else "")
+
+    def tell(self, text: str) -> None:
+        """One line above the field; empty: none."""
+        self._told.update(Content(plain(text)))
+        self._told.display = bool(text)
+
+    def begin_rename(self, conversation: Conversation) -> None:
+        """Have the field take another name."""
+        self._named = conversation
+        self.field.placeholder = NAME
+        with self.prevent(Input.Changed):
+            self.field.value = plain(conversation.title)
+        self.field.cursor_position = len(self.field.value)
+        self.tell("Enter gives this name · Esc leaves the old one")
+        self.field.focus()
+
+    def end_rename(self) -> None:
+        """The field searches again."""
+        self._named = None
+        self.field.placeholder = SEARCH
+        with self.prevent(Input.Changed):
+            self.field.value = ""
+        self.tell("")
+        self.show_found(None)
+        self.entries.focus()
+
+    def move(self, step: int) -> None:
+        """Mark another line while the field has the keyboard."""
+        if step > 0:
+            self.entries.action_cursor_down()
+        else:
+            self.entries.action_cursor_up()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Search as one types."""
+        event.stop()
+        if self._named is None:
+            self.post_message(self.Searched(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Enter: the new name, or the marked line."""
+        event.stop()
+        if self._named is not None:
+            named, title = self._named, " ".join(event.value.split())
+            self.end_rename()
+            if title:
+                self.post_message(self.Renamed(named.id, title))
+        else:
+            self._choose(self._row)
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """Enter or a click on a line."""
+        event.stop()
+        self._choose(self._rows[event.option_index])
+
+    def on_resize(self, event: Resize) -> None:
+        """Lines are as long as there is room."""
+        self.call_after_refresh(self._fill)
+
+    def _choose(self, row: Conversation | Found | None) -> None:
+        if isinstance(row, Conversation):
+            self.post_message(self.Chosen(row.id, None))
+        elif row is not None:
+            self.post_message(self.Chosen(row.conversation, row.message))
+
+    def _fill(self, anew: bool = False) -> None:
+        before, place = self._row, self.entries.highlighted
+        if anew or not self.has_focus_within:
+            before = None
+        if self._marked is not None:
+            before, self._marked = self._marked, None
+        width = max(8, self.entries.scrollable_content_region.width - 2)
+        self._rows = []
+        options: list[Option] = []
+        if self._found is not None:
+            for one in self._found:
+                self._rows.append(one)
+                options.append(Option(lines.found(one, width)))
+        else:
+            today, under = datetime.date.today(), ""
+            for conversation in self._conversations[:SHOWN]:
+                if (name := lines.group(conversation, today)) != under:
+                    under = name
+                    self._rows.append(None)
+                    options.append(Option(lines.heading(name), disabled=True))
+                current = conversation.id == self._current
+                self._rows.append(conversation)
+                options.append(Option(lines.entry(conversation, width, current, current and self._running)))
+        self.entries.clear_options()
+        self.entries.add_options(options)
+        self._highlight(before, place)
+
+    def _highlight(self, before: Conversation | Found | None, place: int | None) -> None:
+        """The open conversation; while keys act here, the one of before, or what stands in its place now."""
+        usable = [index for index, row in enumerate(self._rows) if row is not None]
+        if not usable:
+            return
+        wanted = before.id if isinstance(before, Conversation) else self._current
+        same = [
+            index
+            for index in usable
+            if isinstance(row := self._rows[index], Conversation) and row.id == wanted
+        ]
+        near = [index for index in usable if index >= (place or 0)]
+        self.entries.highlighted = (same or (near or usable[-1:] if before is not None else usable))[0]
