@@ -72,7 +72,6 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         assert window.clipboard.startswith("ABCDEFGH")
 
         window.type("a draft")
-        window.shows("│ a draft")
         window.press("C-g")
         window.shows("a draft and more")
         window.press("C-u")
