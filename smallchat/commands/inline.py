@@ -17,6 +17,7 @@ from smallchat import paths
 from smallchat.chat.records import Turn
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
+from smallchat.engine.checkpoints.forget import forget
 from smallchat.engine.client import EngineClient, LoadOptions
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
@@ -204,6 +205,7 @@ def run(settings: Settings, load: LoadOptions, client: EngineClient) -> int:
         return Inline(settings, load, client, store).run()
     finally:
         store.close()
+        forget(store.purged)
 
 
 @contextlib.contextmanager
