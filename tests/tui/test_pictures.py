@@ -211,7 +211,11 @@ async def branches(run: Running) -> None:
     await empty(run)
     await run.pilot.press("ctrl+o", "enter")
     await run.until(lambda: run.turns)
-    await run.pilot.press("escape", "left")
+    await run.settle()
+    await run.pilot.press("escape")
+    await run.until(lambda: run.transcript.focused_turn)
+    await run.pilot.press("left")
+    await run.shows("‹ 2/3 ›")
     await run.settle()
 
 
