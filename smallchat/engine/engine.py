@@ -41,7 +41,7 @@ from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
 from smallchat.engine.watching import CancelledError, PromptWatcher, cancel_wanted, report_layers
-from smallchat.errors import ContextError, EngineError
+from smallchat.errors import ContextError, EngineError, FileChangedError
 from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import DirectFile
@@ -180,10 +180,11 @@ class Engine:
         try:
             file = DirectFile(path)
         except OSError as error:
-            raise EngineError(f"{path} cannot be read: {error.strerror}", "Load the model again") from None
+            what = f"{path} cannot be read: {error.strerror}"
+            raise FileChangedError(what, "Load the model again") from None
         if file.size != model.gguf.size:
             file.close()
-            raise EngineError(f"{path} was changed while it was in use", "Load the model again")
+            raise FileChangedError(f"{path} was changed while it was in use", "Load the model again")
         experts = CachedExperts(
             Prefetcher(file, path, slab),
             *(slab, model.layout, model.wrap, self.tally.heat),

@@ -296,7 +296,7 @@ async def test_the_editor_writes_the_message(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.setenv("VISUAL", "sed -i s/draft/message/")
         await run.type("my draft")
         await run.pilot.press("ctrl+g")
-        assert run.prompt.text == "my message"
+        await run.until(lambda: run.prompt.text == "my message")
         monkeypatch.setenv("VISUAL", "no-such-editor-here")
         await run.pilot.press("ctrl+g")
         await run.shows("no-such-editor-here does not run")
