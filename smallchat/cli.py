@@ -34,7 +34,10 @@ app = typer.Typer(
 Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="PATH|NAME", help="Model: a path, a name, or builtin.")
 ]
-Mem = Annotated[str | None, typer.Option("--mem", metavar="SIZE", help='Memory budget, as "8G" or "600M".')]
+Mem = Annotated[
+    str | None,
+    typer.Option("--mem", metavar="SIZE", help='Memory budget, as "8G" or "600M"; none: no limit.'),
+]
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]

@@ -71,6 +71,12 @@ class EngineError(SmallchatError):
     exit_code = ExitCode.ENGINE
 
 
+class FileChangedError(EngineError):
+    """The model file was changed, or can no longer be read, while it was in use: it must be loaded again."""
+
+    exit_code = ExitCode.MODEL
+
+
 class StorageError(SmallchatError):
     """Conversations cannot be read or saved."""
 

@@ -32,6 +32,9 @@ DEFAULT_CHECKPOINTS = 4 << 30
 TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
 
+NO_LIMIT = 0
+"""A memory budget that is none."""
+
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
@@ -97,7 +100,8 @@ class Settings:
     model: str = BUILTIN
     """A path of a GGUF file, the name of one in the models folder, or "builtin"."""
     mem: int | None = None
-    """Memory budget in bytes; None: no limit. Written as "8G", "600M" or bytes."""
+    """Memory budget in bytes, written as "8G", "600M" or bytes; 0, written as "none": no limit; None: none
+    where the model fits into what is free, else a share of that."""
     context: int = DEFAULT_CONTEXT
     """Tokens of conversation that the model sees, at most the model's own limit."""
     threads: int | None = None
@@ -201,6 +205,8 @@ def checked(key: str, value: Any, source: str) -> Any:
     try:
         if key == "checkpoints" and str(value).strip() == "0":
             return 0
+        if key == "mem" and str(value).strip().lower() == "none":
+            return NO_LIMIT
         if key in {"mem", "checkpoints"}:
             return parse_size(value)
         if key in {"context", "threads", "top_k", "seed", "head_floor"}:

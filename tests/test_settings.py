@@ -120,3 +120,8 @@ def test_without_a_home_the_folders_are_the_systems(monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("SMALLCHAT_HOME")
     assert paths.conversations().name == "conversations.sqlite3"
     assert "smallchat" in paths.data().parts
+
+
+def test_no_limit_is_written_as_none() -> None:
+    assert settings.load({"mem": "none"}, {}).mem == 0
+    assert settings.load({}, {}).mem is None

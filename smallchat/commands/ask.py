@@ -70,11 +70,12 @@ def _run(
             ids, left_out, _ = fit(engine, said, resume=False)
             if kept is not None:
                 kept.begin(f"{engine.card.name} {engine.weights.quantisation}".rstrip(), left_out)
+        owner = kept.number if kept is not None else 0
         loaded = time.perf_counter() - began
         show = plain if sys.stdout.isatty() else str
         pieces: list[str] = []
         finish, generated, first = "cancelled", 0, 0.0
-        for token in engine.generate(ids, max_tokens, **asdict(sampling)):
+        for token in engine.generate(ids, max_tokens, **asdict(sampling), owner=owner):
             first = first or token.elapsed
             generated += token.finish != "stop"
             finish = token.finish or finish

@@ -146,6 +146,8 @@ def delete(
     as_json: Json = False,
 ) -> None:
     """Delete conversations for good."""
+    from smallchat.engine.checkpoints.forget import forget
+
     with _store() as store:
         chosen = [_find(store, one) for one in conversations]
         if not yes:
@@ -159,6 +161,7 @@ def delete(
         for one in chosen:
             store.delete(one.id)
         store.purge()
+        forget(store.purged)
     if as_json:
         _print({"deleted": [one.id for one in chosen]})
 

@@ -17,6 +17,7 @@ from smallchat import paths
 from smallchat.chat.records import Turn
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
+from smallchat.engine.checkpoints.forget import forget
 from smallchat.engine.client import EngineClient, LoadOptions
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
@@ -27,14 +28,15 @@ from smallchat.tui.text import count, one_line, plain
 COMMANDS = {
     "/new": "new conversation",
     "/again": "another answer; the first is kept",
+    "/continue": "go on with an answer that was stopped",
     "/help": "this",
     "/quit": "end (Ctrl+D too); everything is saved",
 }
 HELP = "\n".join(
     [
-        *(f"{name:<8} {meaning}" for name, meaning in COMMANDS.items()),
-        "Esc, Ctrl+C  stop the answer; what was written stays",
-        "\\            at the end of a line: the message goes on in the next one",
+        *(f"{name:<10} {meaning}" for name, meaning in COMMANDS.items()),
+        "Esc, Ctrl+C stop the answer; what was written stays",
+        "\\          at the end of a line: the message goes on in the next one",
         "Everything else (notes, models, search, settings) is in the full screen: smallchat",
     ]
 )
@@ -99,7 +101,9 @@ class Inline:
             self._dialogue.leave(Session(self._store, self._settings.system))
             _note("A new conversation")
         elif command == "/again":
-            self._answer(lambda: self._dialogue.again())
+            self._answer(self._dialogue.again)
+        elif command == "/continue":
+            self._answer(self._dialogue.go_on)
         elif command in ("", "/") or (command.startswith("/") and command[1:].isalpha()):
             _note(f"There is no command {one_line(command)} here; /help lists them" if command else "")
         else:
@@ -146,7 +150,9 @@ class Inline:
         """Print the answer as it comes, and save it meanwhile."""
         importing = asyncio.ensure_future(asyncio.to_thread(_result_text))
         ask()
-        printed, asked, dialogue = 0, False, self._dialogue
+        dialogue, asked = self._dialogue, False
+        last = dialogue.session.last
+        printed = len(last.content) if last is not None and last.status == "streaming" else 0
         while True:
             answer = dialogue.session.last
             if answer is not None and answer.role == "assistant":
@@ -199,6 +205,7 @@ def run(settings: Settings, load: LoadOptions, client: EngineClient) -> int:
         return Inline(settings, load, client, store).run()
     finally:
         store.close()
+        forget(store.purged)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from smallchat import paths
 from smallchat.chat.records import Turn
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
+from smallchat.engine.checkpoints.forget import forget
 from smallchat.settings import Sampling, Settings
 
 SAVE_EVERY = 0.5
@@ -33,6 +34,11 @@ class Kept:
         self._saved = 0.0
         self._answer: Turn | None = None
         self._tell()
+
+    @property
+    def number(self) -> int:
+        """Of the conversation; 0: it could not be saved."""
+        return self._session.id or 0
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -77,6 +83,7 @@ class Kept:
             self._answer.status, self._answer.finish = "stopped", "cancelled"
             self._session.save()
         self._store.close()
+        forget(self._store.purged)
 
     def _tell(self) -> None:
         if self._session.problem is not None:

@@ -26,6 +26,8 @@ from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
 from smallchat.engine.events import Alternative, FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import (
+    SHORTEST_CONTEXT,
+    default_budget,
     fitting_chunk,
     fitting_context,
     kv_bytes,
@@ -38,8 +40,8 @@ from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
 from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
-from smallchat.engine.watching import CancelledError, PromptWatcher, StepWatcher, report_layers
-from smallchat.errors import ContextError, EngineError
+from smallchat.engine.watching import CancelledError, PromptWatcher, cancel_wanted, report_layers
+from smallchat.errors import ContextError, EngineError, FileChangedError
 from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import DirectFile
@@ -128,6 +130,8 @@ class Engine:
         self._beside, self._remembered = beside, 0
         self._kv_blocks = 0  # that room was made for
         self._passing = self._answering = False
+        self._while_waiting: Callable[[], None] = lambda: None
+        """Called while a token waits for experts; may raise to give it up."""
         self._blas = threadpoolctl.ThreadpoolController()
         self._start(model)
         try:  # while the other ranks load
@@ -176,10 +180,11 @@ class Engine:
         try:
             file = DirectFile(path)
         except OSError as error:
-            raise EngineError(f"{path} cannot be read: {error.strerror}", "Load the model again") from None
+            what = f"{path} cannot be read: {error.strerror}"
+            raise FileChangedError(what, "Load the model again") from None
         if file.size != model.gguf.size:
             file.close()
-            raise EngineError(f"{path} was changed while it was in use", "Load the model again")
+            raise FileChangedError(f"{path} was changed while it was in use", "Load the model again")
         experts = CachedExperts(
             Prefetcher(file, path, slab),
             *(slab, model.layout, model.wrap, self.tally.heat),
@@ -223,18 +228,19 @@ class Engine:
     ) -> Engine:
         """Open a GGUF of architecture `smallthinker`; weights are read when they are first used.
 
-        `mem` is a budget for everything, in bytes or as "1G" (None: no limit), of which the caller's other
-        processes take `beside` bytes; `kernels` "auto", "numpy" or "ggml"; `threads` the processes that
-        compute (None: what suits model and machine); `context` the tokens that must fit (the default means:
-        at most that many); `chunk` the prompt tokens of one forward pass; `kv` the type of the KV cache,
-        "f32", "f16" or "q8"; `sparse_head` lets the file's LM head predictor, where it has one, leave out
-        rows of the head; `checkpoints` are the bytes of disk, in the cache folder, where `save_some` keeps
-        what was read (0: none, and none is looked for).
+        `mem` is a budget for everything, in bytes or as "1G", of which the caller's other processes take
+        `beside` bytes (None: no limit where all fits into what is free, else a share of that; 0: no limit);
+        `kernels` "auto", "numpy" or "ggml"; `threads` the processes that compute (None: what suits model and
+        machine); `context` the tokens that must fit (the default means: at most that many); `chunk` the
+        prompt tokens of one forward pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head`
+        lets the file's LM head predictor, where it has one, leave out rows of the head; `checkpoints` are the
+        bytes of disk, in the cache folder, where `save_some` keeps what was read (0: none, and none is looked
+        for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
         """
-        limit = parse_size(mem) if mem is not None else None
+        limit = parse_size(mem) if mem else None
         for name, value in (("threads", threads), ("context", context), ("chunk", chunk)):
             if value is not None and not 1 <= value <= 1 << 30:
                 raise UsageError(f"{name} is {value}", "Give a whole number from 1 on")
@@ -246,6 +252,8 @@ class Engine:
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
+            if mem is None:
+                limit = _default_budget(model, threads, beside, kv)
             room = budget.room(limit, model.weights.dense_bytes, threads, beside)
             context = fitting_context(context, config, model.gguf.path, room, kv)
             size = kv_bytes(config, context, kv)
@@ -271,6 +279,11 @@ class Engine:
             raise
         if note:
             engine.notes.append(note)
+        if mem is None and limit is not None:
+            engine.notes.append(
+                f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
+                "Another budget: --mem, or /mem in the chat."
+            )
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
             engine.notes.append("The file has no LM head predictor; all logits are computed.")
@@ -453,7 +466,7 @@ class Engine:
         try:
             yield from self._steps(*request)
         finally:
-            self._answering = False
+            self._answering, self._while_waiting = False, lambda: None
             if self._model is not None and isinstance(self.experts, MappedExperts) and not self.plan.mapped:
                 self._hold()
 
@@ -480,7 +493,7 @@ class Engine:
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
         self.tally.forecast.begin(self.experts)
-        watcher = StepWatcher(self.tally, should_stop)
+        self._while_waiting = cancel_wanted(should_stop)
         computed = waited = 0.0
         before = time.perf_counter()
         for index in range(self.context):
@@ -511,7 +524,7 @@ class Engine:
             waited = self.experts.wait_seconds
             passing = time.perf_counter()
             try:
-                logits = self._feed(np.array([token_id]), watcher)
+                logits = self._feed(np.array([token_id]))
             except CancelledError:  # experts are waited for
                 return
             waited = self.experts.wait_seconds - waited
@@ -603,7 +616,7 @@ class Engine:
         """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
         ranks, experts = self._ranks, self.experts
         if isinstance(experts, CachedExperts):
-            experts.watch = watcher.check if watcher is not None else lambda: None
+            experts.watch = self._while_waiting if watcher is self.tally or watcher is None else watcher.check
             self._make_room(experts, self._cache.length + len(tokens))
         self._passing = True
         # Each rank is one thread: more would only take the processor from the others.
@@ -670,3 +683,9 @@ def _plan(limit: int | None, model: OpenModel, kv: int, threads: int, beside: in
         ranks=threads,
         beside=beside,
     )
+
+
+def _default_budget(model: OpenModel, threads: int, beside: int, kv: KVType) -> int | None:
+    shortest = kv_bytes(model.config, min(SHORTEST_CONTEXT, model.config.context), kv)
+    plan = _plan(None, model, shortest, threads, beside)
+    return default_budget(plan.weights + plan.kv + plan.rest + plan.experts * plan.slot)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
@@ -19,6 +21,8 @@ SMALL_MODEL = 50_000_000
 SHORTEST_CONTEXT = 512
 KV_SHARE = 1 / 4
 """Of the memory for KV cache and experts goes to the first at the most, where no context is asked for."""
+FREE_SHARE = 0.85
+"""Of the memory that is free a model may take so much where no budget is given."""
 BUDGET_CHUNK = 512
 """Tokens of a forward pass at the most within a budget: more would take memory from the experts."""
 MOST_RANKS = 8
@@ -81,9 +85,50 @@ def touched_kv_bytes(config: ModelConfig, tokens: int, context: int, kv: KVType)
     return (kv_bytes(config, tokens, kv) + kv_bytes(config, rounded, kv)) // 2
 
 
+class MachineMemory(NamedTuple):
+    """Bytes: all there is, and what can be had now."""
+
+    total: int
+    available: int
+
+
+def machine_memory() -> MachineMemory:
+    """This machine's memory, or what a container allows of it (Linux, both versions of its groups)."""
+    memory = psutil.virtual_memory()
+    total, available = memory.total, memory.available
+    for limit, used in _group():
+        total, available = min(total, limit), min(available, max(0, limit - used))
+    return MachineMemory(total, available)
+
+
+def _group() -> Iterator[tuple[int, int]]:
+    """Limit and use, without what can be given back, of every memory group that we are in."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, kinds, where = line.split(":", 2)
+            if kinds and "memory" not in kinds.split(","):
+                continue
+            base = Path("/sys/fs/cgroup/memory" if kinds else "/sys/fs/cgroup")
+            names = ("limit_in_bytes", "usage_in_bytes") if kinds else ("max", "current")
+            # Inside of a container the group is mounted as the root of all.
+            for folder in dict.fromkeys((base / where.lstrip("/"), base)):
+                with contextlib.suppress(OSError, ValueError):
+                    limit, used = (int((folder / f"memory.{name}").read_text()) for name in names)
+                    stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
+                    cached = int(stat.get("total_inactive_file") or stat.get("inactive_file") or 0)
+                    yield limit, used - cached
+
+
+def default_budget(everything: int) -> int | None:
+    """The memory budget where none is asked for: none where `everything`, in bytes, fits into what is free;
+    else a share of that, so that other programs keep theirs."""
+    available = machine_memory().available
+    return None if everything <= available * FREE_SHARE else int(available * FREE_SHARE)
+
+
 def refuse_larger_than_memory(kv: int, context: int) -> None:
     """Raises `BudgetError` for a KV cache of more bytes than this machine has memory."""
-    total = psutil.virtual_memory().total
+    total = machine_memory().total
     if kv > total:
         what = f"A context of {context} tokens needs {kv >> 20} MiB; this machine has {total >> 20} MiB"
         raise BudgetError(what, "Give a smaller --context")

@@ -23,16 +23,22 @@ def report_layers(report: Callable[[int], None], start: int, tokens_a_layer: flo
     report(start + int(layer * tokens_a_layer))
 
 
-class StepWatcher:
-    """Counts experts, and gives a pass up where that is wanted: a token may wait long for a slow disk."""
+class PromptWatcher:
+    """Counts experts, tells how far a chunk is, and gives the prompt up where that is wanted."""
 
-    def __init__(self, tally: Tally, should_stop: Callable[[], bool]) -> None:
-        self._tally, self._should_stop = tally, should_stop
+    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
+        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
+        self._tally, self._should_stop, self._report = tally, should_stop, report
+        self._told = time.perf_counter()
 
     def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
         """See `smallchat.model.decoder.Watcher`."""
         self.check()
         self._tally.layer(layer, experts)
+        now = time.perf_counter()
+        if now - self._told >= PROGRESS_SECONDS:
+            self._told = now
+            self._report(layer)
 
     def token(self, experts: npt.NDArray[np.int64]) -> None:
         """See `smallchat.model.decoder.Watcher`."""
@@ -44,18 +50,11 @@ class StepWatcher:
             raise CancelledError
 
 
-class PromptWatcher(StepWatcher):
-    """… and tells how far a chunk is."""
+def cancel_wanted(should_stop: Callable[[], bool]) -> Callable[[], None]:
+    """For what may wait long, as for a slow disk: raises `CancelledError` where that is wanted."""
 
-    def __init__(self, tally: Tally, should_stop: Callable[[], bool], report: Callable[[int], None]) -> None:
-        """`report` hears of layers passed, every `PROGRESS_SECONDS`."""
-        super().__init__(tally, should_stop)
-        self._report, self._told = report, time.perf_counter()
+    def look() -> None:
+        if should_stop():
+            raise CancelledError
 
-    def layer(self, layer: int, experts: npt.NDArray[np.int64]) -> None:
-        """See `smallchat.model.decoder.Watcher`."""
-        super().layer(layer, experts)
-        now = time.perf_counter()
-        if now - self._told >= PROGRESS_SECONDS:
-            self._told = now
-            self._report(layer)
+    return look

@@ -8,11 +8,11 @@ from smallchat.errors import BudgetError
 from smallchat.experts.layout import ExpertLayout
 from smallchat.experts.slab import slot_bytes
 
-PROGRAM_BYTES = 190 << 20
-"""What the decoder's first process takes beside the model, with the template's, the reader's, and the page
-cache that they cause. Measured in a memory cgroup on Linux with the real vocabulary, page cache dropped
-first: 114 MB of the processes' own (two ranks), 79 of libraries and the file's header, 36 that the ranks
-share."""
+PROGRAM_BYTES = 160 << 20
+"""What the decoder's first process takes beside the model, with the template's, the reader's, and what they
+use of the libraries' files. Measured in a memory cgroup on Linux with the real vocabulary, page cache dropped
+first: 114 to 147 MB of the processes' own (two ranks), 25 of libraries in use, 36 that the ranks share after
+a prompt in chunks of 512; 50 more, of page cache that loading leaves, go when something needs them."""
 
 RANK_BYTES = 72 << 20
 """What each rank beside the first takes: its own, and its part of what the ranks share."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TYPICALLY_HIDDEN = 0.0
-"""Share of the reading that computing hides, where nothing was measured."""
+TYPICALLY_HIDDEN = 0.45
+"""Share of the reading that computing hides, where nothing was measured. Measured with the 4B's shapes within
+1 and 1.5 GiB, a disk of 1.1 GB/s, two ranks on a busy machine: 0.46 and 0.48."""
 
 _MIB = 1 << 20
 

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from smallchat.errors import EngineError
+from smallchat.errors import EngineError, FileChangedError
 from smallchat.experts.direct import BLOCK, DirectFile
 from smallchat.experts.layout import Range
 from smallchat.experts.reader import REQUEST
@@ -105,17 +105,17 @@ class Prefetcher:
                 with contextlib.suppress(OSError):  # it has ended again: the next check is told
                     self._filler.send(requests)
 
-    def problem(self) -> EngineError:
+    def problem(self) -> FileChangedError:
         """Why the last read failed."""
         kind, number = self._slab.control[PROBLEM], self._slab.control[ERRNO]
         if kind == CHANGED:
             what = f"{self._path} was changed while it was in use"
-            return EngineError(what, "Load the model again")
+            return FileChangedError(what, "Load the model again")
         if kind == SHORT:
             what = f"{self._path} is shorter than when it was opened"
-            return EngineError(what, "Copy or fetch it again, then load the model again")
+            return FileChangedError(what, "Copy or fetch it again, then load the model again")
         what = f"{self._path} could not be read: {os.strerror(number)}"
-        return EngineError(what, "Check the disk, then load the model again")
+        return FileChangedError(what, "Check the disk, then load the model again")
 
     def close(self) -> None:
         """End the reader and close the file."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from smallchat.engine.fitting import machine_memory
 from smallchat.hub.details import Details
 from smallchat.hub.disk import speed_of
 from smallchat.kernels import Kernels, Matrix, choose
@@ -61,11 +62,11 @@ def measure(sample: Path | None = None, threads: int | None = None) -> Machine:
     """Measure for half a second, or one on a busy machine. `sample` is a large file whose disk is meant."""
     threads = threads or psutil.cpu_count() or 1
     kernels, note = choose("auto")
-    memory = psutil.virtual_memory()
+    memory = machine_memory()
     disk = speed_of(sample) if sample is not None else None
     return Machine(
-        memory=_limited(memory.total),
-        available=_limited(memory.available),
+        memory=memory.total,
+        available=memory.available,
         kernels=kernels.name,
         kernels_note=note,
         threads=threads,
@@ -115,13 +116,3 @@ def _product_speed(kernels: Kernels, threads: int) -> float:
 def _settled(times: list[float], spent: float) -> bool:
     alike = sum(time < PRODUCT_ALIKE * min(times) for time in times)
     return spent > (PRODUCT_SECONDS if alike >= PRODUCT_TIMES else PRODUCT_SECONDS_AT_MOST)
-
-
-def _limited(memory: int) -> int:
-    """`memory`, or what a container allows of it (Linux, both versions of its groups)."""
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        try:
-            return min(memory, int(Path(name).read_text()))
-        except (OSError, ValueError):
-            continue
-    return memory

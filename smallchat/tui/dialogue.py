@@ -339,6 +339,8 @@ class Dialogue:
                 answer.tokens = self._before + finished.generated_tokens
                 self._seconds = finished.decode_seconds
                 self._finish("stopped" if finished.reason == "cancelled" else "complete", finished.reason)
+            case Failed(exit_code=ExitCode.MODEL) as failed:  # what is loaded is of no use any more
+                self._end_engine(failed)
             case Failed(what=what, cure=cure):
                 answer.problem = f"{what}. {cure}"
                 self._finish("failed", "")

@@ -12,6 +12,7 @@ from smallchat import paths
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.cli import main
+from smallchat.engine.checkpoints.forget import MAGIC, OWNED
 from smallchat.errors import ExitCode
 from tests.commands.test_cli import smallchat, tiny
 from tests.support.chat_server import serving
@@ -84,7 +85,12 @@ def test_what_is_exported_is_taken_in_again(history, tmp_path: Path) -> None:
 def test_deleting_asks_or_is_told_yes(history) -> None:
     done = smallchat("history", "delete", "1")
     assert (done.returncode, "--yes" in done.stderr) == (ExitCode.USAGE, True)
+    paths.checkpoints().mkdir(parents=True)
+    hers, others = (paths.checkpoints() / f"{'a' * 32}-{letter * 32}.kv" for letter in "12")
+    for owner, block in ((1, hers), (2, others)):
+        block.write_bytes(OWNED.pack(MAGIC, owner))
     assert json.loads(history("delete", "1", "--yes", "--json")[1]) == {"deleted": [1]}
+    assert (hers.exists(), others.exists()) == (False, True)
     raw = sqlite3.connect(paths.conversations())
     assert raw.execute("SELECT count(*) FROM messages WHERE conversation = 1").fetchone() == (0,)
     raw.close()

@@ -56,6 +56,10 @@ class Terminal:
         """Wait until none of these stands there."""
         self._wait(lambda: not any(text in self.screen for text in texts), texts, seconds)
 
+    def ends_with(self, text: str, seconds: float = SECONDS) -> None:
+        """Wait until this is the last that stands on the screen."""
+        self._wait(lambda: self.screen.rstrip().endswith(text), (text,), seconds)
+
     def end(self) -> None:
         """Close it, whatever runs in it."""
         with contextlib.suppress(subprocess.CalledProcessError):

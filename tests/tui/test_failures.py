@@ -8,6 +8,7 @@ import pytest
 
 from smallchat import paths
 from smallchat.engine.client import LoadOptions
+from smallchat.engine.events import Failed, Resized
 from smallchat.errors import ModelError
 from smallchat.tui.app import SCREEN_BYTES
 from smallchat.tui.screens.problem import ProblemScreen
@@ -149,3 +150,35 @@ async def test_a_fault_in_drawing_does_not_stop_the_clock(monkeypatch: pytest.Mo
         run.engine.answer("Hi.")
         await run.shows("Hi.", "seed 7")
         run.app.faults.clear()
+
+
+async def test_a_file_that_changed_under_an_answer_leaves_the_text_and_is_loaded_again() -> None:
+    async with running() as run:
+        await run.ask("Tell me")
+        run.engine.say("It ", "was")
+        await run.shows("It was")
+        run.engine.fail("small.gguf was changed while it was in use", "Load the model again")
+        await run.shows("was changed while it was in use", "Load again")
+        assert run.stored()[-1] == ("assistant", "It was", "failed")
+        await run.pilot.press("enter")
+        await run.until(lambda: len(run.engine.starts) == 2)
+
+
+async def test_another_memory_budget_is_asked_for_and_told() -> None:
+    async with running() as run:
+        await run.type("/mem 2G")
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.resizes == [2 << 30])
+        run.engine.emit(Resized(2 << 30), run.engine._number)
+        await run.shows("Memory budget: 2.00G")
+        await run.type("/mem none")
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.resizes[1:] == [None])
+        run.engine.emit(Resized(None), run.engine._number)
+        await run.shows("No memory limit any more")
+        await run.type("/mem 1M")
+        await run.pilot.press("enter")
+        await run.until(lambda: len(run.engine.resizes) == 3)
+        run.engine.emit(Failed("A budget of 1M is too small", "The smallest is 1G", 4), run.engine._number)
+        await run.shows("A budget of 1M is too small")
+        assert run.prompt.text == "/mem 1M"  # to be corrected

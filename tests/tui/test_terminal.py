@@ -60,7 +60,12 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         window.press("C-r")
         window.shows("Esc stops")
         window.press("Escape")
-        window.shows("stopped")
+        window.shows("‹ 2/2 ›", "stopped")
+        window.type("/continue")
+        window.press("Enter")
+        window.shows("Esc stops")
+        window.press("Escape")
+        window.shows("‹ 2/2 ›", "stopped")
 
         window.press("C-y")
         window.shows("Copied", "(tmux)")
@@ -72,7 +77,11 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         window.press("C-u")
         window.shows("Write a message")
         window.press("Up")
+        window.shows("│ /continue")
+        window.press("Up")
         window.shows("│ Hello there")
+        window.press("Down")
+        window.shows("│ /continue")
         window.press("Down")
         window.shows("Write a message")
 
@@ -87,8 +96,24 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         window.shows("Esc closes")
         window.press("Escape")
         window.shows_no_more("Esc closes")
+
+        window.press("M-Left")
+        window.shows_no_more("‹ 2/2 ›")
+        window.press("C-End")
+        window.shows("‹ 1/2 ›")
+        talk = tmp_path / "talk.md"
+        window.type(f"/export {talk}")
+        window.press("Enter")
+        window.shows("Saved as")
         window.press("C-n")
         window.shows("What shall we talk about?")
+        window.press("C-f")
+        window.shows("Search everything")
+        window.type("hello")
+        window.shows("you: Hello there")
+        window.press("Enter")
+        window.shows_no_more("What shall we talk about?")
+        window.shows("█ Hello there")
         window.press("C-q")
         window.shows("ended with 0")
     assert stored() == [
@@ -96,21 +121,28 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         ("assistant", "ABCDEFGHIJKL", "stopped"),
         ("assistant", "ABCDEFGHIJKL", "stopped"),
     ]
+    said = talk.read_text(encoding="utf-8")
+    assert "Hello there" in said and "ABCDEFGHIJKL" in said
 
 
 def test_a_session_without_a_full_screen(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
     with terminal(tmp_path, [*command, "--inline"], env) as window:
-        window.shows("Ctrl+D ends", "›")
+        window.ends_with("Ctrl+D ends\n›")
         window.type("Hello there")
         window.press("Enter")
         window.shows("ABCDEFGH")
         window.press("Escape")
-        window.shows("stopped")
+        window.ends_with("stopped, /continue goes on\n›")
         window.type("/again")
         window.press("Enter")
         window.shows("› /again\nABCDEFGH")
         window.press("C-c")
-        window.shows("stopped\n›", "/again")
+        window.ends_with("stopped, /continue goes on\n›")
+        window.type("/continue")
+        window.press("Enter")
+        window.shows("› /continue\n")
+        window.press("Escape")
+        window.ends_with("stopped, /continue goes on\n›")
         window.type("/no")
         window.press("Enter")
         window.shows("There is no command /no here")

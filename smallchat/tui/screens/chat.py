@@ -318,6 +318,10 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         if self.dialogue.busy:
             self.tell("The editor needs the whole terminal. Esc stops the answer first")
             return
+        # Keys that were typed just before may still wait for the prompt: the editor comes behind them.
+        self.prompt.call_later(self._edit)
+
+    def _edit(self) -> None:
         try:
             self.prompt.text = edit(self.app, self.prompt.text)
         except SmallchatError as error:
