@@ -184,6 +184,9 @@ def bench(
     answer: Annotated[int, typer.Option("--gen-tokens", min=1, metavar="N", help="Tokens to decode.")] = 48,
     start_at: Annotated[int, typer.Option("--start-at", min=0, metavar="N", help="Context before that.")] = 0,
     repeat: Annotated[int, typer.Option("--repeat", min=1, metavar="N", help="Runs; the medians count.")] = 3,
+    screen: Annotated[
+        bool, typer.Option("--screen", help="The app itself instead: what it costs, how soon it answers.")
+    ] = False,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="N", help="Seed of the random tokens.")
     ] = None,
@@ -205,6 +208,11 @@ def bench(
     flags = _merged(context.obj, own)
     if synthetic and flags.get("model"):
         raise typer.BadParameter("--model and --synthetic exclude each other")
+    if screen:
+        from smallchat.commands.screen import command
+
+        command.run(settings.load(flags), synthetic, as_json)
+        return
     bench.run(settings.load(flags), bench.Work(prompt, answer, start_at, repeat), synthetic, as_json)
 
 

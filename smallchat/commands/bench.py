@@ -69,7 +69,7 @@ def measure(settings: Settings, work: Work) -> dict[str, Any]:
     options = load_options(settings)
     context = max(work.tokens, DEFAULT_CONTEXT) if settings.context == DEFAULT_CONTEXT else settings.context
     with PeakMemory() as memory:
-        _narrate("loading")
+        narrate("loading")
         began = time.perf_counter()
         engine = Engine.load(**options.arguments() | {"context": context})
         loaded = time.perf_counter() - began
@@ -80,7 +80,7 @@ def measure(settings: Settings, work: Work) -> dict[str, Any]:
                 raise ContextError(what, "Give fewer --prompt-tokens or --gen-tokens, or another --start-at")
             facts = _runs(engine, work, settings.seed or 0, memory)
         finally:
-            _narrate("")
+            narrate("")
             engine.close()
     return facts | {"load_s": loaded, "first_token_s": loaded + facts.pop("first_prompt_s")}
 
@@ -92,14 +92,14 @@ def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str
     read, waited = 0, 0.0
     for number in range(1, work.repeat + 1):
         ids = random.integers(0, min(TOKENS, engine.config.vocabulary), work.tokens).tolist()
-        _narrate(f"run {number} of {work.repeat}: prompt")
+        narrate(f"run {number} of {work.repeat}: prompt")
         engine.clear()
         engine.feed(ids[: work.start_at])
         began = time.perf_counter()
         engine.feed(ids[work.start_at : work.start_at + work.prompt])
         prompts.append(time.perf_counter() - began)
         memory.look()
-        _narrate(f"run {number} of {work.repeat}: decode")
+        narrate(f"run {number} of {work.repeat}: decode")
         before = engine.counters()
         for token in ids[work.start_at + work.prompt :]:
             began = time.perf_counter()
@@ -149,7 +149,7 @@ def _agreement(engine: Engine, ids: list[int], answer: int) -> float:
     return float(np.mean(np.equal(choices[0], choices[1])))
 
 
-def _narrate(text: str) -> None:
+def narrate(text: str) -> None:
     """What goes on, on one line of a terminal that the next one takes; "" leaves it empty."""
     if sys.stderr.isatty():
         print(f"\r{text:<40}", end="" if text else "\r", file=sys.stderr, flush=True)

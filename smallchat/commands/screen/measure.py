@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -16,7 +15,7 @@ from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.commands import bench
 from smallchat.commands.screen.terminal import Terminal
-from smallchat.settings import Settings
+from smallchat.settings import BUILTIN, Settings
 
 STARTS = 5
 IDLE_SECONDS = 8.0
@@ -82,23 +81,26 @@ class Place:
         return turn
 
 
-def measure(settings: Settings, narrate: Callable[[str], None]) -> dict[str, Any]:
+def measure(settings: Settings) -> dict[str, Any]:
     """All figures by name: seconds, shares of one processor core, tokens a second.
 
     Raises `SmallchatError`.
     """
-    facts: dict[str, Any] = {}
-    for what, phase in (("starting", start), ("opening a conversation", opening), ("talking", talking)):
-        narrate(what)
+    facts: dict[str, Any] = {"app_tokens_per_s": None}
+    phases = [("starting", start), ("opening a conversation", opening)]
+    if settings.model != BUILTIN:  # its answers are over before anything can be measured
+        phases.append(("talking", talking))
+    for what, phase in phases:
+        bench.narrate(what)
         with tempfile.TemporaryDirectory() as home:
             facts |= phase(Place(Path(home), settings))
     if facts["app_tokens_per_s"] is not None:
-        narrate("decoding without the app")
+        bench.narrate("decoding without the app")
         work = bench.Work(1, facts["gen_tokens"], facts["prompt_tokens"] - 1, 1)
         alone = bench.measure(replace(settings, context=facts["prompt_tokens"] + facts["gen_tokens"]), work)
         facts["bench_tokens_per_s"] = alone["decode_tokens_per_s"]
         facts["decode_share"] = facts["app_tokens_per_s"] / alone["decode_tokens_per_s"]
-    narrate("")
+    bench.narrate("")
     return facts
 
 
@@ -139,10 +141,7 @@ def opening(place: Place) -> dict[str, Any]:
 
 
 def talking(place: Place) -> dict[str, Any]:
-    """An answer in a long conversation, with the panel open: its speed, and what the screen costs meanwhile.
-
-    None for what an answer is too short to tell.
-    """
+    """An answer in a long conversation with the panel open: its speed, and what the screen takes for it."""
     place.talk(LONG, draft=" ")
     facts: dict[str, Any] = {"messages": LONG}
     with place.open() as app:

@@ -1,0 +1,38 @@
+"""`bench --screen` on the real app in a real pseudo-terminal, with little of everything."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from smallchat.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there is no pseudo-terminal")
+
+
+def test_the_app_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from smallchat.commands.screen import command, measure
+
+    monkeypatch.setattr(measure, "STARTS", 1)
+    monkeypatch.setattr(measure, "IDLE_SECONDS", 0.2)
+    monkeypatch.setattr(measure, "KEYS", 6)
+    monkeypatch.setattr(measure, "LONGEST", 40)
+    command.run(Settings(), None, as_json=True)
+    facts = json.loads(capsys.readouterr().out)
+    assert 0 < facts["first_frame_s"] < 30
+    assert 0 < facts["key_idle_s"] <= facts["key_idle_worst_s"] < 10
+    assert (facts["open_messages"], facts["app_tokens_per_s"]) == (40, None)
+    assert 0 < facts["open_s"] < 30
+
+
+def test_text_is_found_across_colours_and_pieces(tmp_path: Path) -> None:
+    from smallchat.commands.screen.terminal import Terminal
+    from smallchat.errors import EngineError
+
+    with Terminal(["--version"], {"SMALLCHAT_HOME": str(tmp_path)}) as app:
+        assert app.wait("smallchat 0.") > app.started
+        with pytest.raises(EngineError, match="did not show"):
+            app.wait("something else", patience=0.1)
