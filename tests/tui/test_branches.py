@@ -132,7 +132,7 @@ async def test_a_stopped_answer_goes_on_in_place() -> None:
         run.engine.say("Once ", "upon")
         await run.shows("Once upon")
         await run.pilot.press("escape")
-        await run.shows("/continue goes on")
+        await run.shows("seed 7 · stopped")
         await run.pilot.press("escape", "o")
         await run.until(lambda: len(run.engine.chats) == 2)
         assert run.engine.chats[1].resume

@@ -186,7 +186,6 @@ def save(tmp_path: Path) -> None:
         session.ask(title)
         session.reply(answer)
         if title == "Garden plan":
-            session.begin_answer("", {})
             session.reply("Or in March: the apple tree does not mind.")
             assert session.id
             store.pin(session.id, True)
@@ -210,9 +209,9 @@ async def search(run: Running) -> None:
 async def branches(run: Running) -> None:
     await empty(run)
     await run.pilot.press("ctrl+o", "enter")
-    await run.until(lambda: run.turns)
+    await run.until(lambda: run.transcript.can_focus)
     await run.pilot.press("escape", "left")
-    await run.settle()
+    await run.shows("‹ 1/2 ›")
 
 
 def test_conversations(picture: Compare, tmp_path: Path) -> None:

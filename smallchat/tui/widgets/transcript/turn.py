@@ -159,7 +159,7 @@ def result_text(turn: Turn) -> str:
     if (seed := turn.sampling.get("seed")) is not None:
         parts.append(f"seed {seed}")
     if turn.status == "stopped":
-        parts.append("stopped, /continue goes on")
+        parts.append("stopped")
     if turn.finish in _ENDS:
         parts.append(_ENDS[turn.finish])
     if turn.problem:
