@@ -110,7 +110,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         """Load the model, and listen to what comes of it."""
         if self.notebook is None:
             self.open_notes()
-        self.run_worker(_import_markdown, thread=True)
+        self.run_worker(_prepare, thread=True)
         self.run_worker(self.catch_up(), group="search")
         self.run_worker(self._run_engine(), group="engine", exclusive=True)
 
@@ -137,11 +137,12 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     async def tick(self) -> None:
         """Draw, save and count what is due; sleep when there is nothing."""
         dialogue = self.dialogue
-        await self._show_welcome()
-        await self.transcript.show(dialogue)
-        self._topline.show(dialogue, self._store.saves)
-        self.panel.show(dialogue)
-        self.show_sidebar()
+        with self.app.batch_update():  # one frame for all of it
+            await self._show_welcome()
+            await self.transcript.show(dialogue)
+            self._topline.show(dialogue, self._store.saves)
+            self.panel.show(dialogue)
+            self.show_sidebar()
         state = (dialogue.busy, dialogue.ready, dialogue.session)
         if state != self._state:
             self._state = state
@@ -159,7 +160,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
                 filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
             )
         )
-        self.prompt.border_title = self.told_edit() or Content(self.told_here())
+        self.prompt.tell_here(self.told_edit() or Content(self.told_here()))
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         self.ask_what_to_leave_out()
@@ -342,6 +343,13 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
             return []
 
 
-def _import_markdown() -> None:
+def _prepare() -> None:
     """Behind the first frame, and before the first answer has to wait for it."""
+    import gc
+
     import smallchat.tui.widgets.transcript.markdown  # noqa: F401
+
+    # What is loaded by now stays until the end, and a look through everything for garbage holds the screen up
+    # for up to a tenth of a second, in which no key is echoed: it comes seldom, and leaves that out.
+    gc.freeze()
+    gc.set_threshold(700, 10, 50)

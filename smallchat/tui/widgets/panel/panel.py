@@ -23,8 +23,9 @@ from smallchat.tui.widgets.panel.lines import ROLES
 
 OWN_MEMORY_SECONDS = 2.0
 """Between two looks at our own memory: each costs milliseconds."""
-LINES_KEPT = 2048
-"""Drawn lines that are kept, in case they are to be drawn again."""
+LINES_KEPT = 128
+"""Drawn lines that are kept, in case they are to be drawn again: each is some fifty objects for the garbage
+collector to look at."""
 
 
 class Panel(Widget, can_focus=False):

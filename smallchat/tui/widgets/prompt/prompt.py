@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import TextArea
 
@@ -66,6 +67,7 @@ class Prompt(TextArea):
         self.said = history
         self._send = keys.prompt_keys("send", remapped)
         self._new_line = keys.prompt_keys("new_line", remapped)
+        self._told_here = Content("")
         self._declined = ""
         """Text for which the list was closed."""
 
@@ -181,6 +183,12 @@ class Prompt(TextArea):
             self.post_message(self.Pasted(text))
         else:
             await super()._on_paste(events.Paste(text))
+
+    def tell_here(self, told: Content) -> None:
+        """The line on the upper border."""
+        if told != self._told_here:  # even the same title would have the box drawn anew
+            self._told_here = told
+            self.border_title = told
 
     def tell(self, hint: str) -> None:
         """The line on the lower border."""

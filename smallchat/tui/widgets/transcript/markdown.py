@@ -8,15 +8,53 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 from textual.widgets import Markdown
+from textual.widgets.markdown import MarkdownBlock
 
 from smallchat.tui.text import one_line, plain
+from smallchat.tui.widgets.transcript.growing import (
+    AnswerBulletList,
+    AnswerOrderedList,
+    AnswerParagraph,
+    growing,
+)
 
 
 class AnswerMarkdown(Markdown):
     """A Markdown widget for hostile text. A link shows where it leads and is never opened."""
 
+    BLOCKS: dict[str, type[MarkdownBlock]] = {  # noqa: RUF012
+        **Markdown.BLOCKS,
+        "paragraph_open": AnswerParagraph,
+        "bullet_list_open": AnswerBulletList,
+        "ordered_list_open": AnswerOrderedList,
+    }
+
     def __init__(self, text: str = "") -> None:
         super().__init__(plain(text), parser_factory=_parser, open_links=False)
+        self._growing: AnswerParagraph | None = None
+        self._begun = bool(text)
+        """It began with a text, and nothing was added yet."""
+
+    async def write(self, fragment: str) -> None:
+        """Add what was said since; only the last block is drawn anew."""
+        if self._begun:
+            # Textual would go on in the last line, within a block of several: what is before it would vanish.
+            self._begun = False
+            tokens = reversed(_parser().parse(self.source))
+            self._last_parsed_line = next(
+                (token.map[0] for token in tokens if token.map and not token.level), 0
+            )
+        await self.append(plain(fragment))
+        last = growing(self)
+        if last is not self._growing:
+            self.settle()
+            self._growing = last
+
+    def settle(self) -> None:
+        """Nothing more is said."""
+        if self._growing is not None:
+            self._growing.settle()
+            self._growing = None
 
     def on_markdown_link_clicked(self, event: Markdown.LinkClicked) -> None:
         """Tell the address and copy it: following it is the reader's own decision."""

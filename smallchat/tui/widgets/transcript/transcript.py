@@ -40,6 +40,7 @@ class Transcript(Marking):
         """The window reaches to the last turn, and grows with the conversation."""
         self._older = Static("", id="older")
         self._later = Static("", id="later")
+        self._told_beyond = (0, 0)
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
         self._wants_older = False
@@ -167,9 +168,13 @@ class Transcript(Marking):
             view.show("waiting for the model · Esc takes it back" if waits else "")
 
     def _tell_beyond(self) -> None:
+        beyond = (self._start, len(self._turns_shown) - self._end)
+        if beyond == self._told_beyond:  # telling it again would have everything laid out anew
+            return
+        self._told_beyond = beyond
         for mark, sign, word, number in (
-            (self._older, "▲", "earlier", self._start),
-            (self._later, "▼", "later", len(self._turns_shown) - self._end),
+            (self._older, "▲", "earlier", beyond[0]),
+            (self._later, "▼", "later", beyond[1]),
         ):
             if mark.display != bool(number):
                 mark.display = bool(number)

@@ -99,12 +99,14 @@ class AnswerTurn(TurnView):
         streaming = turn.status == "streaming"
         if fragment:
             self._drawn += len(fragment)
-            await self._text.append(plain(fragment))
+            await self._text.write(fragment)
         told = progress_text(turn, progress) if streaming else result_text(turn)
         self.note(" · ".join(filter(None, (self.place, told))))
         self.set_class(turn.status == "failed", "-failed")
         if turn.parent is not None and turn.parent.sources:
             self._show_sources(turn.parent.sources)
+        if not streaming:
+            self._text.settle()
         self._shown = self._state
 
     def _show_sources(self, sources: Sequence[Source]) -> None:

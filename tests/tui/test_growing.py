@@ -1,0 +1,108 @@
+"""Answers grow in place: what stands on the screen while text streams is what the whole text would show."""
+
+from __future__ import annotations
+
+import pytest
+
+from smallchat.tui.widgets.transcript.growing import AHEAD, AnswerParagraph
+from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
+from tests.tui.running import Running, running
+
+LONG = "word " * 60
+TEXTS = {
+    "paragraphs": f"First, {LONG}\n\nthen {LONG}\n\nand the end.",
+    "bullets": f"Look:\n\n- one\n- two {LONG}\n- three\n  - inner\n  - more\n\n  more of it\n- four\n\nDone.",
+    "numbers": "\n".join(f"{number}. item **{number}** with words" for number in range(1, 13)) + "\n\nDone.",
+    "from eight": "8. eight\n9. nine\n10. ten\n11. eleven",
+    "code in a list": "- see\n\n  ```python\n  a = 1\n  b = 2\n  ```\n- next\n\n> quoted\n> more",
+    "mixed": "- a\n- b\n\n1. c\n2. d\n\n# Title\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\nlast",
+    "loose": "- a\n\n- b\n\n- c\n\n  second paragraph\n\n- d",
+}
+
+
+def shown(run: Running) -> list[str]:
+    """The lines of the last answer."""
+    lines = run.screen.split("\n")
+    begin = max(at for at, line in enumerate(lines) if "go?" in line)
+    return [
+        line[:76].rstrip() for line in lines[begin + 1 :] if "Esc stops" not in line and "seed 7" not in line
+    ]
+
+
+@pytest.mark.parametrize("name", TEXTS)
+async def test_streamed_in_pieces_it_looks_as_it_does_whole(name: str) -> None:
+    text = TEXTS[name]
+    async with running(size=(120, 60)) as run:
+        await run.answer("go?", text)
+        await run.settle()
+        whole = shown(run)
+        await run.pilot.press("ctrl+n")
+        await run.ask("go?")
+        for start in range(0, len(text), 5):
+            run.engine.say(text[start : start + 5])
+            await run.chat.tick()
+            if start % 100 == 0:
+                await run.pilot.pause()
+        run.engine.finish()
+        await run.until(lambda: not run.chat.dialogue.busy)
+        await run.settle()
+        assert shown(run) == whole
+
+
+async def test_a_paragraph_takes_lines_ahead_only_while_it_grows() -> None:
+    async with running(size=(120, 60)) as run:
+        await run.ask("go?")
+        run.engine.say(LONG)
+        await run.shows("word")
+        run.engine.say(LONG)
+        paragraph = run.app.screen.query_one(AnswerParagraph)
+        await run.until(lambda: paragraph.size.height > 5)
+        needed = len([line for line in run.screen.split("\n") if "word" in line])
+        await run.until(lambda: paragraph.size.height == needed + AHEAD)
+        run.engine.finish()
+        await run.until(lambda: paragraph.size.height == needed)
+
+
+async def test_a_list_that_grows_keeps_its_items() -> None:
+    async with running() as run:
+        await run.ask("go?")
+        run.engine.say("- one\n- two\n")
+        await run.shows("two")
+        before = list(run.app.screen.query_one(AnswerMarkdown).children[0].children)
+        run.engine.say("- three\n- fo")
+        await run.shows("fo")
+        run.engine.say("ur")
+        await run.shows("four")
+        after = list(run.app.screen.query_one(AnswerMarkdown).children[0].children)
+        assert after[:2] == before
+        assert len(after) == 4
+
+
+async def test_a_line_more_of_text_is_not_laid_out_twice_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(size=(120, 60)) as run:
+        await run.ask("go?")
+        run.engine.say(LONG)
+        await run.shows("word")
+        await run.settle_frames()
+        laid: list[int] = []
+        compositor = run.app.screen._compositor
+        original = compositor.reflow
+        monkeypatch.setattr(compositor, "reflow", lambda *args: (laid.append(1), original(*args))[1])
+        run.engine.say(" end")
+        await run.shows("end")
+        assert laid == []
+
+
+async def test_an_answer_that_goes_on_after_a_list_keeps_the_list() -> None:
+    async with running() as run:
+        await run.ask("go?")
+        run.engine.say("intro\n\n- one\n- two\n")
+        await run.shows("two")
+        run.engine.finish("cancelled")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        view = AnswerMarkdown(run.turns[-1].content)
+        await run.transcript._turns.mount(view)
+        await view.write("- three\n")
+        await run.settle_frames()
+        assert run.screen.count("• one") == run.screen.count("• two") == 2
+        assert run.screen.count("• three") == 1
