@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import threadpoolctl
 
 from smallchat import paths
-from smallchat.engine.caches import cache_bytes, make_caches
 from smallchat.engine.checkpoints.fingerprint import fingerprint
 from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
+from smallchat.engine.crew import Crew, Setup
 from smallchat.engine.events import Alternative, FinishReason, PromptProgress, Token
 from smallchat.engine.fitting import (
     SHORTEST_CONTEXT,
@@ -33,21 +30,13 @@ from smallchat.engine.fitting import (
     kv_bytes,
     refuse_larger_than_memory,
     suitable_threads,
-    touched_kv_bytes,
 )
 from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, open_model
-from smallchat.engine.ranks.leader import Plan as RankPlan
-from smallchat.engine.ranks.leader import Ranks
-from smallchat.engine.ranks.memory import Handles, Sizes
 from smallchat.engine.telemetry import Counters, Tally
 from smallchat.engine.watching import CancelledError, PromptWatcher, cancel_wanted, report_layers
-from smallchat.errors import ContextError, EngineError, FileChangedError
+from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
-from smallchat.experts.direct import DirectFile
-from smallchat.experts.mapped import MappedExperts
-from smallchat.experts.prefetch import Prefetcher
-from smallchat.experts.slab import Slab, SlabSizes
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import read_card
 from smallchat.model.decoder import Decoder, Watcher
@@ -55,7 +44,6 @@ from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
-from smallchat.model.weights import ExpertMatrices
 from smallchat.settings import (
     DEFAULT_CONTEXT,
     DEFAULT_KV,
@@ -66,13 +54,9 @@ from smallchat.settings import (
     UsageError,
     parse_size,
 )
-from smallchat.sharing import GROWS
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-
-KV_BLOCK = 64
-"""Tokens that the KV cache is given room for at a time."""
 
 DEFAULT_CHUNK = 1024
 """Prompt tokens a forward pass: enough that making weights float32 is a small part of multiplying with
@@ -101,21 +85,19 @@ class Engine:
     ) -> None:
         """Use `Engine.load`."""
         self.config, self.weights = model.config, model.weights
-        self.kernels, self.plan, self.kv = kernels, plan, kv
+        self.kernels, self.kv = kernels, kv
         self.notes: list[str] = list(model.config.notes)
         """What the user should know about how this model runs, each one sentence."""
         self.sparse_head = sparse_head
         """How the LM head's predictor leaves rows out; None: all logits are computed. May be taken away and
         given back, but not be changed.
         """
-        self._head = sparse_head
         self.budget = limit
         """Memory budget in bytes; None: no limit."""
         self.threads = threads
         """Ranks: processes that compute."""
         self.context = context
         """Tokens that fit, prompt and answer together."""
-        self.chunk = min(chunk, context)
         self.tally = Tally(model.config.layers, model.config.experts)
         self.template = ChatTemplate(model.gguf.metadata.get("tokenizer.chat_template"), model.gguf.path)
         self.card = read_card(model.gguf, model.config)
@@ -128,12 +110,10 @@ class Engine:
         self._logits: Floats | None = None  # of the last token in the cache
         self._answers = 0  # begun so far: only the latest may go on
         self._beside, self._remembered = beside, 0
-        self._kv_blocks = 0  # that room was made for
-        self._passing = self._answering = False
-        self._while_waiting: Callable[[], None] = lambda: None
-        """Called while a token waits for experts; may raise to give it up."""
-        self._blas = threadpoolctl.ThreadpoolController()
-        self._start(model)
+        self._answering = self._to_hold = False
+        self._checkpoints: Checkpoints | None = None
+        setup = Setup(threads, context, min(chunk, context), kv, sparse_head)
+        self._crew = Crew(model, kernels, plan, setup, self.tally, self._emptied)
         try:  # while the other ranks load
             self.tokenizer = Tokenizer(model.gguf, model.config.vocabulary)
         except BaseException:
@@ -141,65 +121,9 @@ class Engine:
             raise
         model.gguf.forget("tokenizer.ggml.")
 
-    def _start(self, model: OpenModel) -> None:
-        """The decoder of this process, and the other ranks; the KV cache is empty then."""
-        config = self.config
-        slab = None if self.plan.mapped else self._slab(model)
-        self._ranks: Ranks | None = None
-        if self.threads > 1:
-            widths = (config.query_width, config.hidden, config.vocabulary)
-            kv = sum(cache_bytes(config, self.threads, self.context, self.kv))
-            sizes = Sizes(self.threads, self.chunk, *widths, kv)
-            kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
-            path = str(model.gguf.path.absolute())
-            plan = RankPlan(path, kernels, self.context, self.kv, self._head, sizes)
-            if slab is not None and model.image is not None:
-                handles = Handles(model.image.handle, slab.memory.handle)
-                plan = replace(plan, slab=slab.sizes, handles=handles)
-            self._ranks = Ranks(plan)
-        self.experts: OwnExperts = model.mapped() if slab is None else self._cached(model, slab)
-        team = self._ranks.team if self._ranks else None
-        self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
-        shared = self._ranks.memory.kv if self._ranks else None
-        self._caches = make_caches(config, self.threads, self.context, self.kv, shared)
-        self._cache = self._caches[0]
-        self._checkpoints: Checkpoints | None = None
-
-    def _slab(self, model: OpenModel) -> Slab:
-        """Memory for experts: room for all of them, of which only what is used is taken."""
-        plan = self.plan
-        sizes = SlabSizes(plan.experts, plan.experts if GROWS else plan.slots(0), model.layout.largest_parts)
-        try:
-            return Slab(sizes)
-        except OSError as error:
-            what = f"There is no room for experts in shared memory: {error.strerror}"
-            raise EngineError(what, "Give a smaller --mem") from None
-
-    def _cached(self, model: OpenModel, slab: Slab) -> CachedExperts[ExpertMatrices]:
-        path = model.gguf.path
-        try:
-            file = DirectFile(path)
-        except OSError as error:
-            what = f"{path} cannot be read: {error.strerror}"
-            raise FileChangedError(what, "Load the model again") from None
-        if file.size != model.gguf.size:
-            file.close()
-            raise FileChangedError(f"{path} was changed while it was in use", "Load the model again")
-        experts = CachedExperts(
-            Prefetcher(file, path, slab),
-            *(slab, model.layout, model.wrap, self.tally.heat),
-            limit=self.plan.slots(0),
-            ranks=self.threads,
-        )
-        if self._ranks is not None:
-            self._ranks.watch = experts.check
-        heat = self.tally.heat.table
-        if not heat.any():
-            kept = profile.load(paths.heat_profile(path), heat.shape)
-            if kept is not None:
-                heat[:] = kept
-        experts.wish(at for at in np.argsort(-heat, axis=None).tolist() if heat.flat[at] > 0)
-        return experts
+    def _emptied(self) -> None:
+        """The KV cache was lost, and is new."""
+        self._ids, self._logits, self._checkpoints = [], None, None
 
     def warm(self) -> bool:
         """Read on what is likely to be wanted, while nothing else is done; at once. False: that was all."""
@@ -290,6 +214,30 @@ class Engine:
         return engine
 
     @property
+    def plan(self) -> budget.MemoryPlan:
+        """How the memory is shared out."""
+        return self._crew.plan
+
+    @property
+    def experts(self) -> OwnExperts:
+        """Which experts are in memory."""
+        return self._crew.experts
+
+    @property
+    def decoder(self) -> Decoder:
+        """This process's rank."""
+        return self._crew.decoder
+
+    @property
+    def chunk(self) -> int:
+        """Prompt tokens of a forward pass."""
+        return self._crew.setup.chunk
+
+    @property
+    def _cache(self) -> KVCache:
+        return self._crew.cache
+
+    @property
     def path(self) -> Path:
         """The model's file."""
         return self._open().gguf.path
@@ -307,9 +255,8 @@ class Engine:
 
     @property
     def processes(self) -> list[int]:
-        """Numbers of the processes that compute: this one, then the other ranks."""
-        ranks = self._ranks.pids if self._ranks is not None else []
-        return [os.getpid(), *ranks, *getattr(self.experts, "pids", [])]
+        """Numbers of the processes that compute or read: this one, then the others."""
+        return self._crew.pids
 
     def counters(self) -> Counters:
         """What was read and waited for since the model was loaded."""
@@ -328,7 +275,7 @@ class Engine:
         out = np.empty((len(tokens), self.config.vocabulary), np.float32)
         for start in range(0, len(tokens), self.chunk):
             piece = tokens[start : start + self.chunk]
-            out[start : start + len(piece)] = self._forward(piece, every=True)
+            out[start : start + len(piece)] = self._crew.forward(piece, every=True, sparse=self.sparse_head)
         self.clear()
         return out
 
@@ -414,30 +361,21 @@ class Engine:
         model = self._open()
         full = kv_bytes(self.config, self.context, self.kv)
         plan = _plan(mem, model, full, self.threads, self._beside)
-        if mem is not None and isinstance(self.experts, CachedExperts):
-            plan = replace(plan, mapped=False)  # the slab holds all as well
-        self.plan, self.budget, self._kv_blocks = plan, mem, 0
-        if isinstance(self.experts, MappedExperts):
-            if not plan.mapped and not self._answering:
-                self._hold()
-        elif not self._passing:
-            self._make_room(self.experts, self._cache.length)
+        self.budget = mem
+        self._to_hold = not self._crew.resize(plan)
+        self._hold()
 
     def _hold(self) -> None:
-        """From the mapped file to a budget: everything is loaded anew. What was read comes back from the
-        checkpoints, or is read once more."""
+        """Where a budget is to hold from now on and the file is mapped: load anew, between two answers. What
+        was read comes back from the checkpoints, or is read once more."""
+        if not self._to_hold or self._answering or self._model is None:
+            return
+        self._to_hold = False
         while self.save_some():
             pass
-        model = self._open()
-        if self._ranks is not None:
-            self._ranks.close()
-        self.experts.close()
-        self._ids, self._logits = [], None
-        del self.decoder, self.experts, self._cache, self._caches, self._checkpoints
-        self._model = model = hold_dense(model)
-        self.weights = model.weights
-        self.chunk = fitting_chunk(self.chunk, self.plan.slots(self.plan.kv), self.config)
-        self._start(model)
+        self._crew.hold()
+        self._model = self._crew.model
+        self.weights = self._model.weights
 
     def close(self) -> None:
         """Give the file, the memory and the other ranks back. Using the engine afterwards raises
@@ -445,29 +383,19 @@ class Engine:
         if self._model is None:
             return
         model, self._model = self._model, None
-        if self._ranks is not None:
-            self._ranks.close()
+        self._crew.close()
         self.template.close()
-        self.experts.close()
-        del (
-            self.decoder,
-            self.experts,
-            self.weights,
-            self._cache,
-            self._caches,
-            self._checkpoints,
-            self._logits,
-            self._ranks,
-        )
-        model.gguf.close()
+        del self._crew, self.weights, self._checkpoints, self._logits
+        model.close()
 
     def _generate(self, *request: Any) -> Iterator[Token]:
         self._answering = True
         try:
             yield from self._steps(*request)
         finally:
-            self._answering, self._while_waiting = False, lambda: None
-            if self._model is not None and isinstance(self.experts, MappedExperts) and not self.plan.mapped:
+            self._answering = False
+            if self._model is not None:
+                self._crew.while_waiting = lambda: None
                 self._hold()
 
     def _steps(
@@ -493,7 +421,7 @@ class Engine:
         stream = self.tokenizer.stream()
         before_it = "".join(map(stream.push, head))
         self.tally.forecast.begin(self.experts)
-        self._while_waiting = cancel_wanted(should_stop)
+        self._crew.while_waiting = cancel_wanted(should_stop)
         computed = waited = 0.0
         before = time.perf_counter()
         for index in range(self.context):
@@ -589,8 +517,7 @@ class Engine:
             while time.perf_counter() < until and self.save_some():
                 pass
         checkpoints.owner = self._owner
-        if isinstance(self.experts, CachedExperts):
-            self._make_room(self.experts, len(prompt))
+        self._crew.make_room(len(prompt))
         return checkpoints.resume(prompt, shared)
 
     def _open_checkpoints(self) -> Checkpoints | None:
@@ -598,60 +525,18 @@ class Engine:
             if self._fingerprint is None:
                 self._fingerprint = fingerprint(self._open(), self.kernels.name, self.threads, self.kv)
             folder = Folder(paths.checkpoints(), self._checkpoint_bytes)
-            self._checkpoints = Checkpoints(folder, self._fingerprint, self._caches)
+            self._checkpoints = Checkpoints(folder, self._fingerprint, self._crew.caches)
         return self._checkpoints
 
     def _feed(self, tokens: npt.NDArray[np.int64], watcher: Watcher | None = None) -> Floats:
         if self._checkpoints is not None and self._checkpoints.loses(len(self._ids) + len(tokens)):
             while self.save_some():
                 pass
-        self._logits = self._forward(tokens, watcher=watcher or self.tally).copy()
+        watcher = watcher or self.tally
+        self._logits = self._crew.forward(tokens, watcher=watcher, sparse=self.sparse_head).copy()
         self._ids.extend(tokens.tolist())
         self._unsaved = True
         return self._logits
-
-    def _forward(
-        self, tokens: npt.NDArray[np.int64], every: bool = False, watcher: Watcher | None = None
-    ) -> Floats:
-        """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
-        ranks, experts = self._ranks, self.experts
-        if isinstance(experts, CachedExperts):
-            experts.watch = self._while_waiting if watcher is self.tally or watcher is None else watcher.check
-            self._make_room(experts, self._cache.length + len(tokens))
-        self._passing = True
-        # Each rank is one thread: more would only take the processor from the others.
-        with self._blas.limit(limits=1, user_api="blas"):
-            try:
-                if ranks is None:
-                    return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
-                ranks.command(tokens, self._cache.length, every, self.sparse_head is not None)
-                return self.decoder.forward(tokens, self._cache, every, watcher, self.sparse_head)
-            except BaseException:
-                self._recover(ranks)
-                raise
-            finally:
-                self._passing = False
-
-    def _make_room(self, experts: CachedExperts[ExpertMatrices], tokens: int) -> None:
-        """As the KV cache grows to so many tokens, experts make room for it."""
-        blocks = -(-tokens // KV_BLOCK)
-        if blocks > self._kv_blocks:  # what was written stays taken
-            self._kv_blocks = blocks
-            held = min(self.context, blocks * KV_BLOCK)
-            experts.resize(self.plan.slots(touched_kv_bytes(self.config, held, self.context, self.kv)))
-
-    def _recover(self, ranks: Ranks | None) -> None:
-        """After a pass that was given up: all ranks wait again, started anew where one has ended."""
-        self.experts.forget()
-        if ranks is None:
-            return
-        try:
-            ranks.abandon()
-        except EngineError:
-            ranks.close()
-            self.experts.close()
-            self._ids, self._logits = [], None
-            self._start(self._open())
 
     def _checked(self, ids: Sequence[int], context: int) -> npt.NDArray[np.int64]:
         try:

@@ -460,7 +460,7 @@ def test_settings_that_mean_nothing(setting):
         ({"chunk": 0}, UsageError),
         ({"mem": 1000}, BudgetError),
         ({"mem": "1K"}, BudgetError),
-        ({"mem": 0}, UsageError),
+        ({"mem": "0"}, UsageError),
         ({"mem": -1}, UsageError),
         ({"mem": "lots"}, UsageError),
         ({"kernels": "cuda"}, SmallchatError),

@@ -252,9 +252,11 @@ class ScriptedEngine:
         self.say(*texts)
         self.finish()
 
-    def fail(self, what: str = "The model file is damaged", cure: str = "Download it again") -> None:
-        """The load, or the request, fails."""
-        self.emit(Failed(what, cure, 3))
+    def fail(
+        self, what: str = "The model file is damaged", cure: str = "Download it again", code: int = 3
+    ) -> None:
+        """The load, or the request, fails; `code` 3 is the model's own fault, and ends the engine."""
+        self.emit(Failed(what, cure, code))
 
     def die(self) -> None:
         """The process ends unasked."""

@@ -241,7 +241,7 @@ async def test_who_leaves_nothing_out_gets_no_answer_and_loses_nothing() -> None
         run.engine.too_long(2)
         await run.shows("Do not answer")
         await run.pilot.press("right", "enter")
-        await run.shows("The conversation is too long for the", "nothing was left out")
+        await run.shows("The conversation is too long for the", "left out")
         assert not run.chat.dialogue.busy
         assert len(run.engine.chats) == 2
         assert [text for _, text, _ in run.stored()] == ["one", "two", "three", ""]
@@ -261,7 +261,7 @@ async def test_an_answer_cut_by_the_context_says_so() -> None:
 async def test_a_request_that_fails_is_told_below_its_answer() -> None:
     async with running() as run:
         await run.ask("too long")
-        run.engine.fail("The message alone is longer than the context", "Shorten it")
+        run.engine.fail("The message alone is longer than the context", "Shorten it", code=5)
         await run.shows("The message alone is longer than the context. Shorten it")
         assert run.stored()[-1][2] == "failed"
         await run.ask("short")

@@ -166,7 +166,7 @@ def test_after_a_rank_was_killed_what_was_kept_is_brought_back_into_new_caches()
     with opened(path, "ggml", 2, context=1024, chunk=100, checkpoints=ROOM) as engine:
         whole = answer(engine, TOKENS[:700], max_tokens=12)
         keep_all(engine)
-        os.kill(engine._ranks.pids[0], signal.SIGKILL)
+        os.kill(engine._crew.ranks.pids[0], signal.SIGKILL)
         with pytest.raises(EngineError):
             answer(engine, TOKENS[:700], max_tokens=12)
         assert reused(engine, TOKENS[:700]) == (699, whole)

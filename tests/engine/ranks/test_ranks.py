@@ -45,7 +45,7 @@ def gone(pid: int) -> bool:
 
 
 def asleep(engine) -> bool:
-    memory = engine._ranks.memory
+    memory = engine._crew.ranks.memory
     return all(memory.asleep[memory.line(rank)] for rank in range(1, engine.threads))
 
 
@@ -63,7 +63,7 @@ def alone(recipe: Recipe, kernels: str, count: int = 12) -> list[int]:
 def test_ranks_say_what_one_says(recipe, kernels, threads):
     """Also where there are more ranks than heads: then one computes no attention."""
     with opened(model(recipe).path, kernels, threads, context=128, chunk=20) as engine:
-        assert len(engine._ranks.pids) == threads - 1
+        assert len(engine._crew.ranks.pids) == threads - 1
         assert answer(engine, TOKENS, max_tokens=12) == alone(recipe, kernels)
         assert answer(engine, TOKENS[:9], max_tokens=3)
         assert answer(engine, TOKENS, max_tokens=12) == alone(recipe, kernels)
@@ -131,7 +131,7 @@ def test_a_file_that_is_cut_is_told_and_the_engine_lives(threads, monkeypatch, t
 def test_a_rank_that_is_killed_is_told_and_started_anew(during):
     with opened(model(WINDOWED).path, "ggml", 3, context=128, chunk=5) as engine:
         assert answer(engine, TOKENS, max_tokens=12) == alone(WINDOWED, "ggml")
-        victim, other = engine._ranks.pids
+        victim, other = engine._crew.ranks.pids
         engine.clear()
 
         def kill(*_: object) -> None:
@@ -152,14 +152,14 @@ def test_a_rank_that_is_killed_is_told_and_started_anew(during):
         assert caught.value.what == f"A process of the decoder was ended by signal {signal.SIGKILL.value}"
         assert caught.value.cure
         assert answer(engine, TOKENS, max_tokens=12) == alone(WINDOWED, "ggml")
-        assert len(engine._ranks.pids) == 2
-        assert not {victim, other} & set(engine._ranks.pids)
+        assert len(engine._crew.ranks.pids) == 2
+        assert not {victim, other} & set(engine._crew.ranks.pids)
         until(lambda: gone(victim) and gone(other))
 
 
 def test_a_prompt_given_up_leaves_the_ranks_well():
     with opened(model(WINDOWED).path, "ggml", 3, context=128, chunk=16) as engine:
-        pids = engine._ranks.pids
+        pids = engine._crew.ranks.pids
         for calls in (0, 1, 2, 4, 7, 11):  # in the first layer, between chunks, in the middle of one
             asked = itertools.count()
             stopped = engine.generate(
@@ -171,7 +171,7 @@ def test_a_prompt_given_up_leaves_the_ranks_well():
             assert list(stopped) == []
             assert answer(engine, TOKENS, max_tokens=12) == alone(WINDOWED, "ggml")
             engine.clear()
-        assert engine._ranks.pids == pids
+        assert engine._crew.ranks.pids == pids
 
 
 @pytest.mark.parametrize("slots", [8, 25])
@@ -197,8 +197,8 @@ def test_ranks_sleep_and_wake():
     others may want it."""
     with opened(model(WINDOWED).path, "ggml", 2, context=128) as engine:
         answer(engine, TOKENS, max_tokens=3)
-        (pid,) = engine._ranks.pids
-        rank, memory = psutil.Process(pid), engine._ranks.memory
+        (pid,) = engine._crew.ranks.pids
+        rank, memory = psutil.Process(pid), engine._crew.ranks.memory
         until(lambda: asleep(engine))
         until(lambda: rank.status() == psutil.STATUS_SLEEPING)
         before, began = rank.cpu_times(), time.monotonic()
@@ -212,7 +212,7 @@ def test_ranks_sleep_and_wake():
         for _ in range(5):
             until(lambda: asleep(engine))
             began = time.perf_counter()
-            engine._ranks._wake(engine._ranks._processes[0])
+            engine._crew.ranks._wake(engine._crew.ranks._processes[0])
             until(lambda: not memory.asleep[memory.line(1)])
             wakes.append(time.perf_counter() - began)
         print("woken after ms:", [round(1000 * seconds, 2) for seconds in wakes])
@@ -236,7 +236,7 @@ def test_nothing_is_left_of_a_closed_engine():
     for _ in range(3):
         with opened(model(WINDOWED).path, "ggml", 3, context=128) as engine:
             answer(engine, TOKENS, max_tokens=2)
-            pids = engine._ranks.pids
+            pids = engine._crew.ranks.pids
             assert not any(map(gone, pids))
         until(lambda pids=pids: all(map(gone, pids)))
         assert not any(map(psutil.pid_exists, pids))  # not even a zombie
@@ -252,7 +252,7 @@ import sys
 from smallchat.engine import Engine
 engine = Engine.load(sys.argv[1], kernels="ggml", threads=3, context=128)
 running = engine.generate(list(range(40, 60)), max_tokens=int(sys.argv[2]), temperature=1.5, seed=1)
-print(next(running).token_id, *engine._ranks.pids, flush=True)
+print(next(running).token_id, *engine._crew.ranks.pids, flush=True)
 if sys.argv[3] == "busy":
     while True:
         engine.logits(list(range(40, 100)))
@@ -276,5 +276,5 @@ def test_ranks_end_with_a_killed_parent(doing):
 def test_ranks_that_never_got_ready_end_with_the_engine():
     """Closed at once: they are still importing."""
     with opened(model(WINDOWED).path, "ggml", 4, context=128) as engine:
-        pids = engine._ranks.pids
+        pids = engine._crew.ranks.pids
     until(lambda: all(map(gone, pids)))

@@ -1,0 +1,222 @@
+"""All that computes for one engine: the decoder of this process, the other ranks, experts and KV caches."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import threadpoolctl
+
+from smallchat import paths
+from smallchat.engine.caches import cache_bytes, make_caches
+from smallchat.engine.fitting import fitting_chunk, touched_kv_bytes
+from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense
+from smallchat.engine.ranks.leader import Plan as RankPlan
+from smallchat.engine.ranks.leader import Ranks
+from smallchat.engine.ranks.memory import Handles, Sizes
+from smallchat.engine.telemetry import Tally
+from smallchat.errors import EngineError, FileChangedError
+from smallchat.experts import profile
+from smallchat.experts.budget import MemoryPlan
+from smallchat.experts.cache import CachedExperts
+from smallchat.experts.direct import DirectFile
+from smallchat.experts.prefetch import Prefetcher
+from smallchat.experts.slab import Slab, SlabSizes
+from smallchat.kernels import Kernels
+from smallchat.model.decoder import Decoder, Watcher
+from smallchat.model.kv_cache import KVCache
+from smallchat.model.weights import ExpertMatrices
+from smallchat.settings import KVType, SparseHead
+from smallchat.sharing import GROWS
+
+Floats = npt.NDArray[np.float32]
+
+KV_BLOCK = 64
+"""Tokens that the KV cache is given room for at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How a model is computed; the meanings are those of `Engine.load`."""
+
+    threads: int
+    context: int
+    chunk: int
+    kv: KVType
+    head: SparseHead | None
+
+
+class Crew:
+    """Ranks that do forward passes over one KV cache each, together."""
+
+    def __init__(
+        self,
+        model: OpenModel,
+        kernels: Kernels,
+        plan: MemoryPlan,
+        setup: Setup,
+        tally: Tally,
+        emptied: Callable[[], None],
+    ) -> None:
+        """`emptied` is called when the KV caches were lost, and are new."""
+        self.model, self.plan, self.setup = model, plan, setup
+        self.while_waiting: Callable[[], None] = lambda: None
+        """Called while a token waits for experts; may raise to give it up."""
+        self._kernels, self._tally, self._emptied = kernels, tally, emptied
+        self._blas = threadpoolctl.ThreadpoolController()
+        self._kv_blocks = 0  # that room was made for
+        self._passing = False
+        self._start()
+
+    @property
+    def cache(self) -> KVCache:
+        """This rank's KV cache; what it says of tokens holds for all."""
+        return self.caches[0]
+
+    @property
+    def pids(self) -> list[int]:
+        """Numbers of the processes that compute or read: this one, the other ranks, the reader."""
+        ranks = self.ranks.pids if self.ranks is not None else []
+        return [os.getpid(), *ranks, *getattr(self.experts, "pids", [])]
+
+    def forward(
+        self,
+        tokens: npt.NDArray[np.int64],
+        every: bool = False,
+        watcher: Watcher | None = None,
+        sparse: SparseHead | None = None,
+    ) -> Floats:
+        """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
+        ranks, experts, cache = self.ranks, self.experts, self.cache
+        if isinstance(experts, CachedExperts):
+            prompt = watcher is not None and watcher is not self._tally
+            experts.watch = watcher.check if prompt and watcher is not None else self.while_waiting
+            self.make_room(cache.length + len(tokens))
+        self._passing = True
+        # Each rank is one thread: more would only take the processor from the others.
+        with self._blas.limit(limits=1, user_api="blas"):
+            try:
+                if ranks is not None:
+                    ranks.command(tokens, cache.length, every, sparse is not None)
+                return self.decoder.forward(tokens, cache, every, watcher, sparse)
+            except BaseException:
+                self._recover()
+                raise
+            finally:
+                self._passing = False
+
+    def make_room(self, tokens: int) -> None:
+        """As the KV cache grows to so many tokens, experts make room for it."""
+        blocks = -(-tokens // KV_BLOCK)
+        if blocks > self._kv_blocks and isinstance(self.experts, CachedExperts):
+            self._kv_blocks = blocks  # what was written stays taken
+            setup = self.setup
+            held = min(setup.context, blocks * KV_BLOCK)
+            taken = touched_kv_bytes(self.model.config, held, setup.context, setup.kv)
+            self.experts.resize(self.plan.slots(taken))
+
+    def resize(self, plan: MemoryPlan) -> bool:
+        """Another budget from now on; False: where none held so far, `hold` is needed."""
+        if not isinstance(self.experts, CachedExperts):
+            self.plan = plan
+            return plan.mapped
+        self.plan = replace(plan, mapped=False)  # the slab holds all as well
+        self._kv_blocks = 0
+        if not self._passing:
+            self.make_room(max(1, self.cache.length))
+        return True
+
+    def hold(self) -> None:
+        """From the mapped file to the plan's budget: all is loaded anew, and the KV caches are empty."""
+        self._end()
+        self._emptied()
+        self.model = hold_dense(self.model)
+        slots = self.plan.slots(self.plan.kv)
+        self.setup = replace(self.setup, chunk=fitting_chunk(self.setup.chunk, slots, self.model.config))
+        self._start()
+
+    def close(self) -> None:
+        """Give the memory and the other ranks back; the model stays open."""
+        self._end()
+
+    def _start(self) -> None:
+        """The decoder of this process, and the other ranks; the KV caches are empty then."""
+        model, setup = self.model, self.setup
+        config = model.config
+        slab = None if self.plan.mapped else self._slab()
+        self.ranks: Ranks | None = None
+        if setup.threads > 1:
+            widths = (config.query_width, config.hidden, config.vocabulary)
+            kv = sum(cache_bytes(config, setup.threads, setup.context, setup.kv))
+            sizes = Sizes(setup.threads, setup.chunk, *widths, kv)
+            kernels = "numpy" if self._kernels.name == "numpy" else "ggml"
+            path = str(model.gguf.path.absolute())
+            plan = RankPlan(path, kernels, setup.context, setup.kv, setup.head, sizes)
+            if slab is not None and model.image is not None:
+                handles = Handles(model.image.handle, slab.memory.handle)
+                plan = replace(plan, slab=slab.sizes, handles=handles)
+            self.ranks = Ranks(plan)
+        self.experts: OwnExperts = model.mapped() if slab is None else self._cached(slab)
+        team = self.ranks.team if self.ranks else None
+        self.decoder = Decoder(config, model.weights, self._kernels, self.experts, team)
+        shared = self.ranks.memory.kv if self.ranks else None
+        self.caches = make_caches(config, setup.threads, setup.context, setup.kv, shared)
+
+    def _slab(self) -> Slab:
+        """Memory for experts: room for all of them, of which only what is used is taken."""
+        plan = self.plan
+        most = plan.experts if GROWS else plan.slots(0)
+        try:
+            return Slab(SlabSizes(plan.experts, most, self.model.layout.largest_parts))
+        except OSError as error:
+            what = f"There is no room for experts in shared memory: {error.strerror}"
+            raise EngineError(what, "Give a smaller --mem") from None
+
+    def _cached(self, slab: Slab) -> CachedExperts[ExpertMatrices]:
+        """Experts within the budget, those first that were used most when this model last ran."""
+        model, path = self.model, self.model.gguf.path
+        try:
+            file = DirectFile(path)
+        except OSError as error:
+            what = f"{path} cannot be read: {error.strerror}"
+            raise FileChangedError(what, "Load the model again") from None
+        if file.size != model.gguf.size:
+            file.close()
+            raise FileChangedError(f"{path} was changed while it was in use", "Load the model again")
+        experts = CachedExperts(
+            Prefetcher(file, path, slab),
+            *(slab, model.layout, model.wrap, self._tally.heat),
+            limit=self.plan.slots(0),
+            ranks=self.setup.threads,
+        )
+        if self.ranks is not None:
+            self.ranks.watch = experts.check
+        heat = self._tally.heat.table
+        if not heat.any():
+            kept = profile.load(paths.heat_profile(path), heat.shape)
+            if kept is not None:
+                heat[:] = kept
+        experts.wish(at for at in np.argsort(-heat, axis=None).tolist() if heat.flat[at] > 0)
+        return experts
+
+    def _recover(self) -> None:
+        """After a pass that was given up: all ranks wait again, started anew where one has ended."""
+        self.experts.forget()
+        if self.ranks is None:
+            return
+        try:
+            self.ranks.abandon()
+        except EngineError:
+            self._end()
+            self._emptied()
+            self._start()
+
+    def _end(self) -> None:
+        if self.ranks is not None:
+            self.ranks.close()
+        self.experts.close()
+        self._kv_blocks = 0
+        del self.decoder, self.experts, self.caches, self.ranks
