@@ -28,7 +28,7 @@ TYPED = "zqxj"
 """The keys begin with this, which no answer contains."""
 
 _READING = re.compile(rb"reading the prompt")
-_STREAMING = re.compile(rb"(?<!of )(?<![\d,])\d[\d,]* tokens? \xc2\xb7 Esc stops")
+_STREAMING = re.compile(rb"(?<!of )(?<![\d,])(\d[\d,]*) tokens? \xc2\xb7 Esc stops")
 _STOPPED = re.compile(rb"seed \d+")
 
 
@@ -152,9 +152,11 @@ def talking(place: Place) -> dict[str, Any]:
         app.wait(_READING, mark)
         reading = _echo(app)
         app.wait(_STREAMING, mark)
-        before, at = app.cpu, time.perf_counter()
+        before, at, mark = app.cpu, time.perf_counter(), app.mark()
         time.sleep(STREAM_SECONDS)
         cpu, streamed = app.cpu - before, time.perf_counter() - at
+        # Before anybody types: every key has the prompt counted.
+        counts = app.drawn(_STREAMING, mark)
         writing = _echo(app)
         mark = app.mark()
         app.type("\x1b")
@@ -166,10 +168,19 @@ def talking(place: Place) -> dict[str, Any]:
         "key_writing_s": writing.median,
         "key_writing_worst_s": writing.worst,
         "stream_cpu_share": cpu / streamed,
-        "app_tokens_per_s": turn.speed,
+        "app_tokens_per_s": _speed(counts),
         "prompt_tokens": turn.prompt_tokens,
         "gen_tokens": turn.tokens,
     }
+
+
+def _speed(counts: list[tuple[bytes, float]]) -> float | None:
+    """Tokens a second between the first and the last of what the screen said; None: it said too little."""
+    if len(counts) < 2:
+        return None
+    (first, began), (last, ended) = counts[0], counts[-1]
+    tokens = int(last.replace(b",", b"")) - int(first.replace(b",", b""))
+    return tokens / (ended - began)
 
 
 def _echo(app: Terminal) -> Echo:

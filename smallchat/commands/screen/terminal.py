@@ -89,6 +89,14 @@ class Terminal:
                     raise EngineError(f"The app did not show “{what}”", "Try it in a terminal: smallchat")
                 self._changed.wait(left)
 
+    def drawn(self, what: re.Pattern[bytes], since: int) -> list[tuple[bytes, float]]:
+        """The first group of every match after `since`, and when it was written."""
+        with self._changed:
+            return [
+                (found[1], next(when for size, when in self._arrived if size >= found.end()))
+                for found in what.finditer(self._written, since)
+            ]
+
     @property
     def cpu(self) -> float:
         """Seconds of processor time that the screen's process took so far; its decoder's are not in it."""
