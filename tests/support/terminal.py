@@ -52,6 +52,15 @@ class Terminal:
         """Wait until all of these stand on the screen."""
         self._wait(lambda: all(text in self.screen for text in texts), texts, seconds)
 
+    def presses_until(self, text: str, *keys: str) -> None:
+        """Press these keys, which do no harm again, until the screen shows `text`."""
+        deadline = time.monotonic() + SECONDS
+        while text not in self.screen:
+            assert time.monotonic() < deadline, self.screen
+            self.press(*keys)
+            with contextlib.suppress(pytest.fail.Exception):
+                self.shows(text, seconds=1)
+
     def shows_no_more(self, *texts: str, seconds: float = SECONDS) -> None:
         """Wait until none of these stands there."""
         self._wait(lambda: not any(text in self.screen for text in texts), texts, seconds)

@@ -126,6 +126,7 @@ async def test_the_search_finds_chinese_and_what_was_said_just_now() -> None:
         await run.pilot.press("ctrl+n")
         await search(run, "苹果")
         await run.until(lambda: run.chat.sidebar._found)
+        await run.settle()
         await run.pilot.press("down", "enter")
         await run.until(lambda: marked(run) == "什么时候修剪苹果树?")
 

@@ -97,10 +97,7 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
         window.press("Escape")
         window.shows_no_more("Esc closes")
 
-        window.press("M-Left")
-        window.shows_no_more("‹ 2/2 ›")
-        window.press("C-End")
-        window.shows("‹ 1/2 ›")
+        window.presses_until("‹ 1/2 ›", "M-Left", "C-End")  # a first one may come before the help is gone
         talk = tmp_path / "talk.md"
         window.type(f"/export {talk}")
         window.press("Enter")
