@@ -149,7 +149,7 @@ def test_what_the_cache_did_is_told_and_adds_up() -> None:
             assert token.compute_seconds > 0
             assert token.wait_seconds >= 0
             assert token.compute_seconds + token.wait_seconds <= token.seconds
-        assert sum(token.wait_seconds for token in tokens) > 0
+        assert engine.counters().wait_seconds > 0  # for the first experts of the prompt at least
 
 
 def test_a_file_that_changed_before_a_rank_was_started_anew_is_told(tmp_path: Path) -> None:

@@ -124,10 +124,11 @@ async def test_the_search_finds_chinese_and_what_was_said_just_now() -> None:
     async with running(sidebar=True) as run:
         await run.answer("什么时候修剪苹果树?", "二月。")
         await run.pilot.press("ctrl+n")
+        await run.until(lambda: run.prompt.has_focus and not run.chat.dialogue.session.turns)
+        await run.settle()
         await search(run, "苹果")
         await run.until(lambda: run.chat.sidebar._found)
-        await run.settle()
-        await run.pilot.press("down", "enter")
+        await run.pilot.press("enter")
         await run.until(lambda: marked(run) == "什么时候修剪苹果树?")
 
 
