@@ -92,8 +92,10 @@ class Crew:
         """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
         ranks, experts, cache = self.ranks, self.experts, self.cache
         if isinstance(experts, CachedExperts):
-            prompt = watcher is not None and watcher is not self._tally
-            experts.watch = watcher.check if prompt and watcher is not None else self.while_waiting
+            if watcher is None or watcher is self._tally:  # which only counts
+                experts.watch = self.while_waiting
+            else:
+                experts.watch = watcher.check
             self.make_room(cache.length + len(tokens))
         self._passing = True
         # Each rank is one thread: more would only take the processor from the others.
@@ -131,7 +133,7 @@ class Crew:
 
     def hold(self) -> None:
         """From the mapped file to the plan's budget: all is loaded anew, and the KV caches are empty."""
-        self._end()
+        self.close()
         self._emptied()
         self.model = hold_dense(self.model)
         slots = self.plan.slots(self.plan.kv)
@@ -140,7 +142,11 @@ class Crew:
 
     def close(self) -> None:
         """Give the memory and the other ranks back; the model stays open."""
-        self._end()
+        if self.ranks is not None:
+            self.ranks.close()
+        self.experts.close()
+        self._kv_blocks = 0
+        del self.decoder, self.experts, self.caches, self.ranks
 
     def _start(self) -> None:
         """The decoder of this process, and the other ranks; the KV caches are empty then."""
@@ -210,13 +216,6 @@ class Crew:
         try:
             self.ranks.abandon()
         except EngineError:
-            self._end()
+            self.close()
             self._emptied()
             self._start()
-
-    def _end(self) -> None:
-        if self.ranks is not None:
-            self.ranks.close()
-        self.experts.close()
-        self._kv_blocks = 0
-        del self.decoder, self.experts, self.caches, self.ranks

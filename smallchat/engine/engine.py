@@ -38,7 +38,7 @@ from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget, profile
 from smallchat.experts.cache import CachedExperts
 from smallchat.kernels import Kernels, choose
-from smallchat.model.card import read_card
+from smallchat.model.card import ModelCard, read_card
 from smallchat.model.decoder import Decoder, Watcher
 from smallchat.model.kv_cache import KVCache
 from smallchat.model.sampling import Sampler
@@ -73,6 +73,7 @@ class Engine:
         model: OpenModel,
         kernels: Kernels,
         plan: budget.MemoryPlan,
+        card: ModelCard,
         *,
         limit: int | None,
         threads: int,
@@ -100,7 +101,7 @@ class Engine:
         """Tokens that fit, prompt and answer together."""
         self.tally = Tally(model.config.layers, model.config.experts)
         self.template = ChatTemplate(model.gguf.metadata.get("tokenizer.chat_template"), model.gguf.path)
-        self.card = read_card(model.gguf, model.config)
+        self.card = card
         self._model: OpenModel | None = model
         self._ids: list[int] = []  # what the cache holds
         self._checkpoint_bytes = checkpoints
@@ -175,7 +176,8 @@ class Engine:
             config = model.config
             if kv == "q8" and config.head_size % 32:
                 raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
-            threads = threads or suitable_threads(read_card(model.gguf, config).active_parameters)
+            card = read_card(model.gguf, config)
+            threads = threads or suitable_threads(card.active_parameters)
             if mem is None:
                 limit = _default_budget(model, threads, beside, kv)
             room = budget.room(limit, model.weights.dense_bytes, threads, beside)
@@ -188,7 +190,7 @@ class Engine:
                 model = hold_dense(model)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)
             engine = cls(
-                *(model, chosen, plan),
+                *(model, chosen, plan, card),
                 limit=limit,
                 threads=threads,
                 context=context,

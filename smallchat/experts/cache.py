@@ -55,7 +55,8 @@ class CachedExperts(SharedExperts[T]):
         self._scores = np.empty(shape, np.float32)
         self._flat = self._scores.reshape(-1)
         self._loading: dict[int, int] = {}  # expert (layer by layer) by slot
-        self._layer, self._experts = 0, [0][:0]  # entered last
+        self._layer = 0  # entered last
+        self._experts: list[int] = []  # that it uses
         self._guessed: dict[int, bool] = {}  # experts of the next layer, and whether they are read for it
         self._warm: list[int] = []  # to be read when nothing else is, hottest last
         self._free: list[int] = []

@@ -8,20 +8,18 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
+
+from smallchat.experts.direct import BLOCK, ChangedError, DirectFile, ShortReadError
 
 READERS = 4
 """Reads at a time."""
 SECONDS = 0.4
-BLOCK = 4096
-"""Direct reads begin and end at multiples of this."""
 PIECE = 640 << 10
 """Bytes of one read where nothing is known: about a matrix of an expert of the 4B."""
 SCRATCH_BYTES = 64 << 20
@@ -45,14 +43,17 @@ def speed_of(path: Path, piece: int = PIECE) -> DiskSpeed | None:
     Takes `SECONDS`.
     """
     piece = -(-piece // BLOCK) * BLOCK
-    for direct in (True, False):
-        with contextlib.suppress(OSError):  # of a file system without direct reads, the first time
-            if (places := path.stat().st_size // piece) == 0:
-                return None
-            began = time.perf_counter()
-            with ThreadPoolExecutor(READERS) as pool:
-                read = sum(pool.map(partial(_read, path, piece, places, direct), range(READERS)))
-            return DiskSpeed(read / (time.perf_counter() - began), direct and _past_cache(), path)
+    with (
+        contextlib.suppress(OSError, ChangedError, ShortReadError),
+        contextlib.closing(DirectFile(path)) as file,
+    ):
+        if (places := file.size // piece) == 0:
+            return None
+        began = time.perf_counter()
+        with ThreadPoolExecutor(READERS) as pool:
+            read = sum(pool.map(partial(_read, file, piece, places), range(READERS)))
+        past_cache = file.direct or sys.platform == "darwin"
+        return DiskSpeed(read / (time.perf_counter() - began), past_cache, path)
     return None
 
 
@@ -85,30 +86,15 @@ def same_disk(one: Path, other: Path) -> bool:
     return devices[0] == devices[1]
 
 
-def _read(path: Path, piece: int, places: int, direct: bool, seed: int) -> int:
+def _read(file: DirectFile, piece: int, places: int, seed: int) -> int:
     """Bytes that one reader gets."""
     random = np.random.default_rng([time.time_ns(), seed])
     end, done = time.perf_counter() + SECONDS, 0
-    with _opened(path, direct) as file, mmap.mmap(-1, piece) as page_aligned:
+    with mmap.mmap(-1, piece) as page_aligned, memoryview(page_aligned) as into:
         while not done or time.perf_counter() < end:
             at = int(random.integers(places)) * piece
-            if not direct and hasattr(os, "posix_fadvise"):
-                os.posix_fadvise(file.fileno(), at, piece, os.POSIX_FADV_DONTNEED)
-            file.seek(at)
-            done += file.readinto(page_aligned)  # type: ignore[attr-defined]
+            if not file.direct and hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(file.fd, at, piece, os.POSIX_FADV_DONTNEED)
+            file.read(into, at, piece)
+            done += piece
     return done
-
-
-@contextlib.contextmanager
-def _opened(path: Path, direct: bool) -> Iterator[BinaryIO]:
-    flag = getattr(os, "O_DIRECT", 0) if direct else 0
-    with open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | flag)) as file:
-        if sys.platform == "darwin":
-            import fcntl
-
-            fcntl.fcntl(file, fcntl.F_NOCACHE, 1)
-        yield file
-
-
-def _past_cache() -> bool:
-    return hasattr(os, "O_DIRECT") or sys.platform == "darwin"

@@ -58,7 +58,6 @@ def test_without_direct_reads_it_is_said_that_memory_may_have_answered(
         return real(name, flags, *more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(os, "open", refusing)
-    monkeypatch.setattr(disk, "_past_cache", lambda: True)
     found = disk.speed_of(path)
     assert found is not None
     assert found.direct is not hasattr(os, "O_DIRECT")
