@@ -60,8 +60,10 @@ class Marking(VerticalScroll, inherit_bindings=False):
         False behind the last turn: there is none to mark.
         """
         view = self._marked_view()
-        if view is not None and self._scroll_within(view, step):
-            return True
+        if view is not None:
+            self._bring_into_view()  # keys may come faster than frames
+            if self._scroll_within(view, step):
+                return True
         index = self._index(self._marked) + step
         if index >= len(self._turns_shown):
             return False
@@ -91,10 +93,10 @@ class Marking(VerticalScroll, inherit_bindings=False):
             return False
         page = max(1, height - 2)
         if step > 0 and region.y <= bottom < region.bottom:
-            self.scroll_to(y=min(top + page, region.bottom - height), animate=False)
+            self.scroll_to(y=min(top + page, region.bottom - height), animate=False, immediate=True)
             return True
         if step < 0 and region.bottom >= top > region.y:
-            self.scroll_to(y=max(top - page, region.y), animate=False)
+            self.scroll_to(y=max(top - page, region.y), animate=False, immediate=True)
             return True
         return False
 
@@ -103,13 +105,14 @@ class Marking(VerticalScroll, inherit_bindings=False):
             self._marked = self._turns_shown[-1]
         for one in self._views:
             one.set_class(one.turn is self._marked, "-marked")
-        view = self._marked_view()
-        if self._reveal is None or view is None:
-            return
-        step, self._reveal = self._reveal, None
-        self.call_after_refresh(self._bring_into_view, view, step)
+        if self._reveal is not None and self._marked_view() is not None:
+            self.call_after_refresh(self._bring_into_view)
 
-    def _bring_into_view(self, view: TurnView, step: int) -> None:
+    def _bring_into_view(self) -> None:
+        """Scroll to the marked message if it still has to be shown, and has a place yet."""
+        step, view = self._reveal, self._marked_view()
+        if step is None or view is None:
+            return
         region, height = _place(view), self.size.height
         begin, end = region.y, region.bottom - height
         target = self.scroll_y
@@ -117,10 +120,11 @@ class Marking(VerticalScroll, inherit_bindings=False):
             target = begin if step > 0 else end
         elif not end <= self.scroll_y <= begin:
             target = begin if self.scroll_y > begin else end
-        if not region.height or target > self.max_scroll_y:  # it was mounted just now, and has no place yet
-            self._reveal = step
+        if not region.height or target > self.max_scroll_y:  # it was mounted just now
             self._wake()
-        elif target != self.scroll_y:
+            return
+        self._reveal = None
+        if target != self.scroll_y:
             self.scroll_to(y=target, animate=False, immediate=True)
 
 
