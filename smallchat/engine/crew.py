@@ -63,9 +63,11 @@ class Crew:
     ) -> None:
         """`emptied` is called when the KV caches were lost, and are new."""
         self.model, self.plan, self.setup = model, plan, setup
+        self.kernels, self.sparse_head = kernels, setup.head
+        """How the LM head's predictor leaves rows out; None: all logits are computed."""
         self.while_waiting: Callable[[], None] = lambda: None
         """Called while a token waits for experts; may raise to give it up."""
-        self._kernels, self._tally, self._emptied = kernels, tally, emptied
+        self._tally, self._emptied = tally, emptied
         self._blas = threadpoolctl.ThreadpoolController()
         self._kv_blocks = 0  # that room was made for
         self._passing = False
@@ -87,10 +89,9 @@ class Crew:
         tokens: npt.NDArray[np.int64],
         every: bool = False,
         watcher: Watcher | None = None,
-        sparse: SparseHead | None = None,
     ) -> Floats:
         """One pass of all ranks; see `Decoder.forward`. Raises `EngineError` where one has ended."""
-        ranks, experts, cache = self.ranks, self.experts, self.cache
+        ranks, experts, cache, sparse = self.ranks, self.experts, self.cache, self.sparse_head
         if isinstance(experts, CachedExperts):
             if watcher is None or watcher is self._tally:  # which only counts
                 experts.watch = self.while_waiting
@@ -158,7 +159,7 @@ class Crew:
             widths = (config.query_width, config.hidden, config.vocabulary)
             kv = sum(cache_bytes(config, setup.threads, setup.context, setup.kv))
             sizes = Sizes(setup.threads, setup.chunk, *widths, kv)
-            kernels = "numpy" if self._kernels.name == "numpy" else "ggml"
+            kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
             plan = RankPlan(path, kernels, setup.context, setup.kv, setup.head, sizes)
             if slab is not None and model.image is not None:
@@ -167,7 +168,7 @@ class Crew:
             self.ranks = Ranks(plan)
         self.experts: OwnExperts = model.mapped() if slab is None else self._cached(slab)
         team = self.ranks.team if self.ranks else None
-        self.decoder = Decoder(config, model.weights, self._kernels, self.experts, team)
+        self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
         shared = self.ranks.memory.kv if self.ranks else None
         self.caches = make_caches(config, setup.threads, setup.context, setup.kv, shared)
 

@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import psutil
 
+from smallchat.engine.loading import OpenModel
 from smallchat.errors import BudgetError, ContextError
+from smallchat.experts import budget
 from smallchat.model.config import ModelConfig
 from smallchat.model.kv_cache import KVCache
 from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
@@ -117,6 +119,24 @@ def _group() -> Iterator[tuple[int, int]]:
                     stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())
                     cached = int(stat.get("total_inactive_file") or stat.get("inactive_file") or 0)
                     yield limit, used - cached
+
+
+def memory_plan(limit: int | None, model: OpenModel, kv: int, threads: int, beside: int) -> budget.MemoryPlan:
+    """How `limit` bytes are shared out, with a KV cache of `kv` bytes; the other meanings are those of
+    `Engine.load`. Raises `BudgetError` where it is too small."""
+    return budget.plan(
+        *(limit, model.weights.dense_bytes, kv, model.layout),
+        least=budget.least_slots(model.config.experts, model.config.experts_used),
+        ranks=threads,
+        beside=beside,
+    )
+
+
+def whole_bytes(model: OpenModel, threads: int, beside: int, kv: KVType) -> int:
+    """Bytes of everything, with all experts in memory and the shortest context."""
+    shortest = kv_bytes(model.config, min(SHORTEST_CONTEXT, model.config.context), kv)
+    plan = memory_plan(None, model, shortest, threads, beside)
+    return plan.weights + plan.kv + plan.rest + plan.experts * plan.slot
 
 
 def default_budget(everything: int) -> int | None:

@@ -51,6 +51,7 @@ class Tally:
     """Running counts of one engine; cheap enough to be kept at every layer of every token."""
 
     def __init__(self, layers: int, experts: int) -> None:
+        self.layers = layers
         self.heat = Heat(layers, experts)
         self.forecast = Forecast(layers, experts)
         self.ever = np.zeros((layers, experts), bool)
