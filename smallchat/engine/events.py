@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length", "context", "cancelled"]
@@ -275,14 +275,19 @@ class Envelope:
 
 def dump(envelope: Envelope) -> bytes:
     """One line of JSON, ending in a newline."""
-    body = asdict(envelope.event)
-    line = {"request": envelope.request, "event": type(envelope.event).__name__, **{"body": body}}
-    text = json.dumps(line, ensure_ascii=True, separators=(",", ":"), default=_bytes_as_text)
-    return text.encode("ascii") + b"\n"
+    event = envelope.event
+    line = {"request": envelope.request, "event": type(event).__name__, "body": event}
+    return _ENCODER.encode(line).encode("ascii") + b"\n"
 
 
-def _bytes_as_text(value: bytes) -> str:
-    return base64.b64encode(value).decode("ascii")
+def _plain(value: Any) -> Any:
+    """What JSON has for bytes, or for a record. (`asdict` copies all that is in it: four times as slow.)"""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return {name: getattr(value, name) for name in value.__slots__}
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), default=_plain)
 
 
 def parse(line: bytes) -> Envelope:

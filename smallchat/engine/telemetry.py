@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -140,6 +141,10 @@ def snapshot(engine: Engine) -> Telemetry:
     )
 
 
+_process = functools.lru_cache(maxsize=64)(psutil.Process)
+"""To open one takes longer than to ask it."""
+
+
 def storage(engine: Engine) -> Storage | None:
     """What the expert cache did; None where the system does the paging."""
     experts = engine.experts
@@ -157,7 +162,7 @@ def memory(engine: Engine) -> Memory:
     own = 0
     for number in engine.processes:
         with contextlib.suppress(psutil.Error):  # a rank that has ended is told elsewhere
-            info = psutil.Process(number).memory_info()
+            info = _process(number).memory_info()
             # Pages of the mapped file count as shared; the rest of a process is its own.
             own += info.rss - getattr(info, "shared", 0)
     experts, kv = engine.experts.resident_bytes(), engine.kv_bytes

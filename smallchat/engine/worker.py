@@ -41,8 +41,8 @@ from smallchat.engine.telemetry import snapshot
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling, SparseHead
 
-TELEMETRY_SECONDS = 0.2
-"""Telemetry is sent this often at the most while the engine works."""
+TELEMETRY_SECONDS = 0.25
+"""Telemetry is sent this often at the most while the engine works: as often as the screen draws it."""
 IDLE_SECONDS = 2.0
 """… and this often while it waits, where something changed."""
 MOST_ALTERNATIVES = 64
@@ -54,21 +54,24 @@ IDLE_LAYERS = 4
 """Layers looked at for experts in memory each time while it waits."""
 
 
-QUICK = frozenset({"count", "resize"})
-"""Requests that are served in the middle of an answer too."""
+QUICK = frozenset({"resize"})
+"""Requests that are served in the middle of an answer too, between two layers or tokens."""
+ASIDE = frozenset({"count", "pieces"})
+"""Requests that only need tokenizer and template: a thread of its own serves them, beside an answer."""
 
 _OPTIONS = {field.name for field in fields(LoadOptions)}
 
 
 class Worker:
-    """One engine, and the requests for it. Requests are worked off in turn; "cancel" acts at once."""
+    """One engine, and the requests for it. Requests are worked off in turn, but for those in `QUICK` and
+    `ASIDE`; "cancel" acts at once.
+    """
 
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
         self._requests: queue.Queue[dict[str, Any]] = queue.Queue()
         self._quick: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-        """Those that are served in the middle of an answer too, by the thread that computes: another one
-        would take longer to get at the interpreter than the work takes."""
+        self._aside: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._cancelled: set[int] = set()
         self._ended = False
         self._engine: Engine | None = None
@@ -87,6 +90,8 @@ class Worker:
             elif request.get("operation") in QUICK:
                 self._quick.put(request)
                 self._requests.put({})  # wakes who waits for requests
+            elif request.get("operation") in ASIDE and self._engine is not None:
+                self._aside.put(request)
             else:
                 self._requests.put(request)
         self._ended = True
@@ -118,6 +123,11 @@ class Worker:
                 self._telemetry(0, force=True)
                 continue
             self.serve(request)
+
+    def work_aside(self) -> None:
+        """Serve requests that take nothing from the decoder, in a thread of its own."""
+        while True:
+            self._serve(self._aside.get())
 
     @staticmethod
     def _tidy(engine: Engine) -> bool:
@@ -299,6 +309,7 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(output)
     threading.Thread(target=worker.listen, args=(sys.stdin.buffer,), daemon=True).start()
+    threading.Thread(target=worker.work_aside, daemon=True).start()
     worker.work()
 
 

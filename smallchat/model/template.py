@@ -38,7 +38,10 @@ _PRIVATE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 
 class ChatTemplate:
-    """The chat template of one model. `close` ends the process that renders it."""
+    """The chat template of one model. `close` ends the process that renders it.
+
+    Threads may use it together; they wait for one another.
+    """
 
     def __init__(self, source: object, path: object) -> None:
         """`source` is `tokenizer.chat_template` (None: ChatML); `path` names the file in errors.
@@ -53,6 +56,9 @@ class ChatTemplate:
         self._source = source
         self._encoded: dict[str, list[int]] = {}
         """Pieces of the latest prompt: the next has most of them too, and reading long texts takes time."""
+        self._said: dict[str, Sequence[int]] = {}
+        """Messages of the latest prompt that were given as tokens, and these: they do say the text."""
+        self._lock = threading.Lock()
         self._process = self._start()
 
     def render(
@@ -64,12 +70,23 @@ class ChatTemplate:
         as these. With `resume` the last one, an assistant's, is left open to be continued. Raises
         `ModelError` where the template refuses or fails.
         """
+        with self._lock:
+            return self._render(messages, tokenizer, resume)
+
+    def close(self) -> None:
+        """End the process. Another `render` starts it again."""
+        with self._lock:
+            self._stop()
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], tokenizer: Tokenizer, resume: bool) -> list[int]:
         shown = messages[:-1] if resume else messages
         specials = sorted((token for token in tokenizer.special if len(token) > 1), key=len, reverse=True)
         words = "".join([self._source, *specials, *(message["content"] for message in shown)])
-        mark = _unused(words)
-        gap = _unused(words + mark)  # in place of a message whose tokens are given
-        exact = [_tokens(message, tokenizer) for message in shown]
+        mark, gap = _unused(words)  # the second in place of a message whose tokens are given
+        exact = [self._tokens(message, tokenizer) for message in shown]
+        self._said = {
+            message["content"]: tokens for message, tokens in zip(shown, exact, strict=True) if tokens
+        }
         safe = [
             {
                 "role": message["role"],
@@ -81,7 +98,7 @@ class ChatTemplate:
         given = [tokens for tokens in exact if tokens]
         if text.count(gap) != len(given):  # a template that does not just write down what was said
             plain = [{"role": message["role"], "content": message["content"]} for message in messages]
-            return self.render(plain, tokenizer, resume)
+            return self._render(plain, tokenizer, resume)
         ids: list[int] = []
         encoded: dict[str, list[int]] = {}
         # Encoded piece by piece: only special tokens that the template itself wrote become their ids.
@@ -93,15 +110,23 @@ class ChatTemplate:
                 if number:
                     ids.extend(given.pop(0))
                 clean = piece.replace(mark, "")
-                encoded[clean] = self._encoded.get(clean) or tokenizer.encode(clean)
+                known = self._encoded.get(clean)
+                encoded[clean] = tokenizer.encode(clean) if known is None else known
                 ids.extend(encoded[clean])
         self._encoded = encoded
         if resume:
-            ids += _tokens(messages[-1], tokenizer) or tokenizer.encode(messages[-1]["content"])
+            ids += self._tokens(messages[-1], tokenizer) or tokenizer.encode(messages[-1]["content"])
         return ids
 
-    def close(self) -> None:
-        """End the process. Another `render` starts it again."""
+    def _tokens(self, message: Mapping[str, Any], tokenizer: Tokenizer) -> Sequence[int]:
+        """Those that are given with it, if they say what it says; else none."""
+        ids, content = message.get("ids"), message["content"]
+        if not ids or ids == self._said.get(content):
+            return ids or ()
+        known = all(0 <= token < tokenizer.size for token in ids)
+        return ids if known and tokenizer.says(ids) == content else ()
+
+    def _stop(self) -> None:
         process = self._process
         process.kill()
         process.wait()
@@ -121,7 +146,7 @@ class ChatTemplate:
 
     def _rendered(self, messages: list[dict[str, str]]) -> str:
         if self._process.poll() is not None:
-            self.close()
+            self._stop()
             self._process = self._start()
         stdin, stdout = self._process.stdin, self._process.stdout
         assert stdin is not None
@@ -149,19 +174,10 @@ class ChatTemplate:
         return ModelError(f"{self._path}: its chat template cannot be used: {what}", _CURE)
 
 
-def _tokens(message: Mapping[str, Any], tokenizer: Tokenizer) -> Sequence[int]:
-    """Those that are given with it, if they say what it says; else none."""
-    ids = message.get("ids")
-    if not ids:
-        return ()
-    known = all(0 <= token < tokenizer.size for token in ids)
-    return ids if known and tokenizer.says(ids) == message["content"] else ()
-
-
-def _unused(text: str) -> str:
-    """A private-use character that `text` does not have."""
-    used = set(text)
-    return next((chr(code) for codes in _PRIVATE for code in codes if chr(code) not in used), "\x00")
+def _unused(text: str) -> tuple[str, str]:
+    """Two private-use characters that `text` does not have."""
+    unused = (chr(code) for codes in _PRIVATE for code in codes if chr(code) not in text)
+    return next(unused, "\x00"), next(unused, "\x00")
 
 
 def _defuse(text: str, specials: Sequence[str], mark: str) -> str:

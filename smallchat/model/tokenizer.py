@@ -7,6 +7,7 @@ is exact and a character split over two tokens is never shown by halves.
 from __future__ import annotations
 
 import codecs
+import os
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -18,6 +19,9 @@ from tokenizers import models, pre_tokenizers
 
 from smallchat.errors import ModelError
 from smallchat.model.gguf import DAMAGED, GgufFile
+
+# One text at a time is encoded, by the thread that asks: the library's own threads would be of no use.
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 SPLIT = (
     r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -116,7 +120,10 @@ class Tokenizer:
 
     def _plain(self, text: str) -> list[int]:
         # Lone surrogates (from odd file names or broken pipes) have no bytes.
-        ids: list[int] = self._bpe.encode(_SURROGATE.sub("\ufffd", text), add_special_tokens=False).ids
+        clean = _SURROGATE.sub("\ufffd", text)
+        # Of the library's ways only those for several texts let go of the interpreter: a decoder that runs
+        # in another thread goes on meanwhile.
+        ids: list[int] = self._bpe.encode_batch_fast([clean], add_special_tokens=False)[0].ids
         return ids
 
     def _build(self, merges: Sequence[str]) -> tokenizers.Tokenizer:

@@ -23,11 +23,15 @@ from smallchat.engine.events import (
     Alternative,
     Counted,
     Envelope,
+    Estimate,
     Failed,
     Finished,
+    Memory,
     Pieces,
     PromptProgress,
     Ready,
+    Resized,
+    Storage,
     Telemetry,
     Token,
     TooLong,
@@ -239,6 +243,26 @@ async def test_a_count_does_not_wait_for_the_answer() -> None:
         await worker.kind(Finished, request)
 
 
+async def test_pieces_do_not_wait_for_the_answer() -> None:
+    async with running(model(Recipe(layers=8, context=8192)).path, threads=1, context=8192) as worker:
+        await worker.kind(Ready)
+        request = worker.client.chat([Message("user", "z" * 5000)], GREEDY, max_tokens=200)
+        await worker.kind(PromptProgress, request)
+        told = (await worker.kind(Pieces, worker.client.pieces("你好", []))).event
+        assert isinstance(told, Pieces)
+        assert list(told.ids) == [vocabulary().texts["你好"]]
+        assert not worker.of(Finished, request)
+        await worker.kind(Finished, request)
+
+
+async def test_a_count_before_the_model_is_loaded_waits_for_it() -> None:
+    async with running(model(Recipe()).path, threads=1) as worker:
+        asked = worker.client.count(HELLO)
+        counted = (await worker.kind(Counted, asked)).event
+        assert isinstance(counted, Counted)
+        assert counted.tokens > 0
+
+
 async def test_an_answer_begins_with_the_tokens_it_is_given(tmp_path: Path) -> None:
     """Also in the middle of a character, and where one of them ends it."""
     words = vocabulary()
@@ -440,9 +464,17 @@ LISTS = (
 )
 
 
+STATE = Telemetry(
+    *(Memory(1, 2, 3, 4, 10, None), 5, 64, 1, 2, b"\x00\x02", b"\xff\x00", 1.5, 2.5, 0.75),
+    storage=Storage(1, 2, 3, 4, 5, 6.5),
+    what_if=(Estimate(1, 0.5, 2.5), Estimate(2, 1.0, 3.5)),
+)
+
+
 def test_events_survive_the_wire() -> None:
     text = 'half "quotes" \x1b[31m 你好 \ud83d 🙂 \n'
-    for event in (Token(5, text, 0, 0.5, 1.5, "stop"), Failed("what", "cure", 3), TooLong(2, 30, 64), *LISTS):
+    others = Failed("what", "cure", 3), TooLong(2, 30, 64), Resized(None), STATE
+    for event in (Token(5, text, 0, 0.5, 1.5, "stop"), *others, *LISTS):
         line = dump(Envelope(7, event))
         assert line.endswith(b"\n")
         assert line.count(b"\n") == 1

@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
@@ -119,6 +120,32 @@ def test_special_tokens_of_the_template_are_special():
 def test_an_answer_that_was_begun_is_left_open(source):
     begun = [*TALK, {"role": "assistant", "content": "You are wel"}]
     assert prompt(begun, source, resume=True) == prompt(TALK, source) + "You are wel"
+
+
+def answered(tokens: list[int]) -> list[dict[str, object]]:
+    return [*TALK[:2], {"role": "assistant", "content": "15 你好", "ids": tokens}, TALK[3]]
+
+
+def test_tokens_that_said_a_message_are_believed_only_for_what_they_say():
+    """Also where others were found to say the same, just before."""
+    read = tokenizer().encode("15 你好")
+    apart = [tokenizer()._tokens.index(letter) for letter in "15Ġä½łå¥½"]
+    assert apart != read
+    plain = ids(answered([]))
+    for _ in range(2):
+        given = ids(answered(apart))
+        assert given != plain
+        assert tokenizer().decode(given) == tokenizer().decode(plain)
+        for wrong in (apart[1:], [*apart, 5], [1 << 40]):
+            assert ids(answered(wrong)) == plain
+
+
+def test_threads_may_render_together():
+    """Each gets its own prompt: one pipe serves them all."""
+    talks = [[{"role": "user", "content": f"{number} " * 50}] for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(ids, talks))
+    assert [tokenizer().decode(one) for one in got] == [chatml(talk) for talk in talks]
 
 
 # Words of the conversation stay words

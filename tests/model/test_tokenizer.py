@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import unicodedata
 from pathlib import Path
@@ -225,6 +226,26 @@ def test_prose_with_the_real_vocabulary(words):
 @given((TEXT | ODD).filter(lambda words: all(map(known, words))))
 def test_anything_with_the_real_vocabulary(words):
     assert real().encode(words) == qwen2.encode(words, *tables("real"))
+
+
+def test_a_thread_that_encodes_lets_others_go_on():
+    """As a decoder, while what is typed is counted."""
+    began, words = threading.Event(), "the thing in 你好 " * 40_000
+
+    def encode() -> None:
+        began.set()
+        small()[0].encode(words)
+
+    thread = threading.Thread(target=encode)
+    small()
+    start = last = time.perf_counter()
+    thread.start()
+    began.wait()
+    longest = 0.0  # that this thread could not go on
+    while thread.is_alive():
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    assert longest < (last - start) / 2
 
 
 @pytest.fixture(scope="module")
