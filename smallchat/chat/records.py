@@ -59,6 +59,8 @@ class Turn:
     model: str = ""
     sampling: dict[str, float | int | None] = field(default_factory=dict)
     """Settings of this answer, with the seed that was really used once that is known."""
+    edited: bool = False
+    """The user changed this answer: its text is no longer what the model wrote."""
     finish: str = ""
     """Why the answer ended, in the engine's word: stop, length, context, cancelled."""
     problem: str = ""

@@ -25,6 +25,7 @@ def columns(turn: Turn) -> dict[str, Any]:
         "status": turn.status,
         "model": text(turn.model),
         "sampling": json.dumps(turn.sampling),
+        "edited": int(turn.edited),
         "finish": turn.finish,
         "problem": text(turn.problem),
         "trimmed": turn.trimmed,
@@ -49,6 +50,7 @@ def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:
     for row in rows:
         values = {key: row[key] for key in row.keys() if key not in _BESIDE}  # noqa: SIM118
         values["sampling"] = json.loads(values["sampling"])
+        values["edited"] = bool(values["edited"])
         values["sources"] = [Source(**source) for source in json.loads(values["sources"])]
         values["attached"] = [Attached(**one) for one in json.loads(values["attached"])]
         values["ids"] = [one for (one,) in struct.iter_unpack("<i", values["ids"][: len(values["ids"]) & ~3])]

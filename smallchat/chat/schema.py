@@ -73,6 +73,9 @@ MIGRATIONS = (
     ALTER TABLE messages ADD COLUMN attached TEXT NOT NULL DEFAULT '[]';
     CREATE TABLE pastes (conversation INTEGER PRIMARY KEY, texts TEXT NOT NULL) STRICT;
     """,
+    """
+    ALTER TABLE messages ADD COLUMN edited INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """Only ever appended to: entry n leads from version n to n + 1 (`PRAGMA user_version`).
 

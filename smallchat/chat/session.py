@@ -97,9 +97,14 @@ class Session:
         return self._add(turn)
 
     def edit(self, turn: Turn, text: str) -> Turn:
-        """Another wording of one of the user's messages, beside it; what followed it stays with it."""
-        changed = Turn("user", text, parent=turn.parent, given=turn.given)
+        """Another wording of a message, beside it; what followed it stays with it.
+
+        Of an answer: nothing of how it was drawn holds for the new text, so no seed and no speed is kept.
+        """
+        changed = Turn(turn.role, text, parent=turn.parent, given=turn.given)
         changed.sources, changed.attached = list(turn.sources), list(turn.attached)
+        if turn.role == "assistant":
+            changed.model, changed.edited, changed.trimmed = turn.model, True, turn.trimmed
         self._cut(turn)
         return self._add(changed)
 

@@ -246,7 +246,7 @@ class Store:
         return list(json.loads(row["texts"])) if row else []
 
     def save_edit(self, conversation: int, message: int, text: str | None) -> None:
-        """Keep what one of the user's messages is being changed to; None: it is not, any more."""
+        """Keep what a message is being changed to; None: it is not, any more."""
         with self.transaction():
             self.connection.execute("DELETE FROM edits WHERE conversation = ?", (conversation,))
             if text is not None:

@@ -27,6 +27,7 @@ _LATEST = 1e11
 """Seconds; more is no time of this age."""
 _STATUS = {"complete": "complete", "stopped": "stopped", "failed": "failed", "streaming": "stopped"}
 _KEPT = ("id", "role", "content", "status", "given", "model", "finish", "problem")
+EDITED = "edited by the user"
 _FIGURES = ("trimmed", "prompt_tokens", "tokens", "speed", "created")
 
 
@@ -39,8 +40,10 @@ def markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
         if turn.role == "user":
             parts.append("## You")
         else:
-            drawn = f" · seed {turn.sampling['seed']}" if turn.sampling.get("seed") is not None else ""
-            parts.append(f"## smallchat\n\n*{turn.model}{drawn}*" if turn.model else "## smallchat")
+            seed = turn.sampling.get("seed")
+            told = [turn.model, f"seed {seed}" if seed is not None else "", EDITED if turn.edited else ""]
+            made = " · ".join(filter(None, told))
+            parts.append(f"## smallchat\n\n*{made}*" if made else "## smallchat")
         if turn.content.strip():
             parts.append(turn.content.strip("\n"))
         if turn.sources:
@@ -89,7 +92,7 @@ def _conversation(store: Store, conversation: Conversation) -> dict[str, Any]:
         "updated": conversation.updated,
         "open": path[-1].id if path else None,
         "messages": [
-            {name: getattr(turn, name) for name in (*_KEPT, *_FIGURES)}
+            {name: getattr(turn, name) for name in (*_KEPT, *_FIGURES, "edited")}
             | {
                 "parent": turn.parent.id if turn.parent else None,
                 "sampling": turn.sampling,
@@ -181,6 +184,7 @@ def _read_message(read: _Reader, parent: Turn | None) -> Turn:
         ],
         model=read.text("model"),
         sampling=read.settings("sampling"),
+        edited=not read.none("edited") and read.truth("edited"),  # older exports do not say
         finish=read.text("finish"),
         problem=read.text("problem"),
         trimmed=read.whole("trimmed", 1 << 40),

@@ -146,10 +146,12 @@ class Dialogue:
         self.session.ask(text, given, sources, attached)
         self._want()
 
-    def edit(self, question: Turn, text: str) -> None:
-        """The user says something in other words: a branch, with an answer of its own."""
-        self.session.edit(question, text)
-        self._want()
+    def edit(self, turn: Turn, text: str) -> None:
+        """A message in other words: a branch. A question gets an answer of its own; an answer is one."""
+        self.session.edit(turn, text)
+        if turn.role == "user":
+            self._want()
+        self.changed()
 
     def pin(self, text: str) -> None:
         """Begin every prompt with `text`, and have the engine read it now, while nobody waits for it."""
@@ -205,6 +207,8 @@ class Dialogue:
         if last is not None and not last.content:
             self.beside(last)
         elif answer := self.session.go_on():
+            if answer.edited and not answer.sampling:
+                answer.sampling = {**asdict(self.sampling_here()), "seed": None}
             answer.sampling.setdefault(CONTINUED, answer.tokens or 0)
             self._make(answer, resumes=True)
 

@@ -53,11 +53,11 @@ class Keeper:
         """The prompt holds this now."""
         self._draft = text
 
-    def edit(self, question: Turn, draft: str) -> None:
+    def edit(self, turn: Turn, draft: str) -> None:
         """From now on, this message is being changed; `draft`: what was typed until then."""
         self.save_draft(draft)
-        self.edited = question
-        self._draft = question.content
+        self.edited = turn
+        self._draft = turn.content
 
     def end_edit(self) -> str:
         """It is no longer being changed; returns the draft."""

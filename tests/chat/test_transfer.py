@@ -88,6 +88,22 @@ def test_markdown_is_the_open_way(store: Store) -> None:
     )
 
 
+def test_an_answer_that_the_user_edited_is_told_as_such(store: Store) -> None:
+    session = talk(store)
+    session.edit(session.turns[1], "Banana.")
+    assert "*SmallThinker 4B Q4_0 · edited by the user*\n\nBanana." in transfer.exported(
+        store, store.conversations(), "md"
+    )
+    told = data(store)
+    assert [one["content"] for one in told["conversations"][0]["messages"] if one["edited"]] == ["Banana."]
+    (new,) = transfer.take_in(store, json.dumps(told))
+    assert store.turns(new)[1].edited
+    for one in told["conversations"][0]["messages"]:
+        del one["edited"]
+    (older,) = transfer.take_in(store, json.dumps(told))
+    assert not store.turns(older)[1].edited
+
+
 def damaged(change: Callable[[dict[str, Any], dict[str, Any]], None]) -> str:
     store = Store(MEMORY)
     talk(store)
@@ -133,6 +149,7 @@ HOSTILE = {
     "many settings": damaged(put("sampling", {str(number): 1 for number in range(200)}, 1)),
     "sources": damaged(put("sources", [{"path": 1}], 1)),
     "tokens": damaged(put("tokens", 1.5, 1)),
+    "edited": damaged(put("edited", 1, 1)),
     "attached": damaged(put("attached", [{"label": "a", "tokens": 1, "start": -1, "end": 2}], 0)),
 }
 

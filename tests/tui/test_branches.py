@@ -106,11 +106,69 @@ async def test_an_edit_survives_a_crash_beside_the_draft() -> None:
         await run.until(lambda: run.prompt.text == "a draft")
 
 
-async def test_an_answer_cannot_be_said_in_other_words() -> None:
+async def test_an_edited_answer_is_a_branch_that_the_conversation_goes_on_from() -> None:
     async with running() as run:
         await two(run)
+        await run.type("a draft")
+        await run.pilot.press("escape", "g", "j", "e")
+        await run.until(lambda: run.prompt.text == "Second.")
+        await run.shows("The answer in your words")
+        await run.type(" Really.")
+        await run.pilot.press("enter")
+        await run.shows("Second. Really.", "‹ 3/3 › · edited by you")
+        assert run.prompt.text == "a draft"
+        assert said(run) == ["Hello?", "Second. Really."]
+        assert len(run.engine.chats) == 3
+        run.prompt.text = ""
+        await run.ask("Sure?")
+        assert asked(run, 3) == [("user", "Hello?"), ("assistant", "Second. Really."), ("user", "Sure?")]
+        run.engine.answer("Yes.")
+        await run.shows("Yes.")
+        await run.pilot.press("escape", "g", "j", "h")
+        await run.shows("Second.", "More.", "‹ 2/3 ›")
+    async with running() as run:
+        run.chat.open(run.chat._store.conversations()[0])
+        await run.shows("Second.", "‹ 2/3 ›")
+        await run.pilot.press("alt+right")
+        await run.shows("Second. Really.", "‹ 3/3 › · edited by you")
+        edited = run.turns[1]
+        assert (edited.tokens, edited.speed, edited.sampling) == (None, None, {})
+        assert edited.model == "SmallThinker 4B Q4_0"
+
+
+async def test_esc_leaves_an_answer_as_it_was() -> None:
+    async with running() as run:
+        await two(run)
+        await run.type("a draft")
+        await run.pilot.press("escape", "g", "j", "e", "x")
+        await run.until(lambda: run.prompt.text == "Second.x")
+        await run.pilot.press("escape")
+        await run.until(lambda: run.prompt.text == "a draft")
+        await run.shows_no_more("The answer in your words")
+        assert said(run) == ["Hello?", "Second.", "And?", "More."]
+        assert len(run.turns[1].parent.children) == 2  # type: ignore[union-attr]
+
+
+async def test_an_edited_answer_goes_on_but_cannot_be_made_again() -> None:
+    async with running(temperature=0.8) as run:
+        await run.answer("Story?", "Once.")
+        await run.shows("Once.", "seed 7")
         await run.pilot.press("escape", "e")
-        await run.shows("Only your own messages")
+        await run.until(lambda: run.prompt.text == "Once.")
+        run.prompt.text = "Once upon"
+        await run.pilot.press("enter")
+        await run.shows("edited by you")
+        await run.pilot.press("escape", "R")
+        await run.shows("no seed gives it again")
+        await run.pilot.press("o")
+        await run.until(lambda: len(run.engine.chats) == 2)
+        assert run.engine.chats[1].resume and run.engine.chats[1].sampling.temperature == 0.8
+        assert asked(run, 1) == [("user", "Story?"), ("assistant", "Once upon")]
+        run.engine.answer(" a time.")
+        await run.shows("Once upon a time.", "edited by you")
+        assert run.turns[1].sampling["seed"] is None
+        await run.pilot.press("escape", "o")
+        await run.shows("The last answer was not stopped")
 
 
 async def test_another_answer_in_the_middle_keeps_what_followed() -> None:

@@ -10,7 +10,11 @@ from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.messages import Messages
 from smallchat.tui.text import one_line
 
-EDITING = "In other words · Enter makes a branch · Esc leaves it as it was"
+EDITING = {
+    "user": "In other words · Enter makes a branch · Esc leaves it as it was",
+    "assistant": "The answer in your words · Enter makes a branch · Esc leaves it as it was",
+}
+"""By whose message it is."""
 _CAN_GO_ON = ("length", "context")
 
 
@@ -67,6 +71,9 @@ class Branching(Messages):
     def _replay(self, turn: Turn | None) -> None:
         if turn is None or self._busy():
             return
+        if turn.edited:
+            self.tell("You edited this answer: no seed gives it again. Its first text can be made again")
+            return
         if turn.role != "assistant" or turn.sampling.get("seed") is None:
             self.tell("Only an answer whose seed is known can be made again")
             return
@@ -83,7 +90,8 @@ class Branching(Messages):
         last = self.dialogue.session.last
         if last is None or self._busy():
             return
-        if last.role != "assistant" or (last.status == "complete" and last.finish not in _CAN_GO_ON):
+        ended = last.status == "complete" and last.finish not in _CAN_GO_ON
+        if last.role != "assistant" or (ended and not (last.edited and not last.finish)):
             self.tell("The last answer was not stopped")
         elif self.dialogue.ready is None:
             self.tell("The model is not loaded yet")
@@ -107,19 +115,16 @@ class Branching(Messages):
         turn = self.transcript.focused_turn
         if turn is None or self._busy():
             return
-        if turn.role != "user":
-            self.tell("Only your own messages can be said in other words. R makes another answer")
-            return
         self._keeper.edit(turn, self.prompt.text)
         self._write(turn.content)
 
     def send_edit(self, text: str) -> None:
         """The other words are found: send them, unless they are the same."""
-        question = self._keeper.edited
-        if question is None or self._busy():
+        turn = self._keeper.edited
+        if turn is None or self._busy():
             return
-        if text != question.content:
-            self.dialogue.edit(question, text)
+        if text != turn.content:
+            self.dialogue.edit(turn, text)
         self.end_edit()
         self.transcript.anchor()
         self.recount()
@@ -130,7 +135,8 @@ class Branching(Messages):
 
     def told_edit(self) -> Content | None:
         """What stands on the prompt's border while a message is being changed."""
-        return Content(EDITING) if self._keeper.edited is not None else None
+        edited = self._keeper.edited
+        return Content(EDITING[edited.role]) if edited is not None else None
 
     def _write(self, text: str) -> None:
         self.prompt.text = text

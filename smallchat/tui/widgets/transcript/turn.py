@@ -160,6 +160,8 @@ def result_text(turn: Turn) -> str:
         parts.append(f"{speed(turn.speed)} tok/s")
     if (seed := turn.sampling.get("seed")) is not None:
         parts.append(f"seed {seed}")
+    if turn.edited:
+        parts.append("edited by you")
     if turn.status == "stopped":
         parts.append("stopped")
     if turn.finish in _ENDS:
