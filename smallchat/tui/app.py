@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.app import App
 from textual.filter import Monochrome, NoColor
 
 from smallchat import paths
@@ -18,6 +17,7 @@ from smallchat.engine.client import SCREEN_BYTES, EngineClient, LoadOptions, cli
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui import clipboard, faults, keys, themes
+from smallchat.tui.keyboard import InTurn
 from smallchat.tui.screens.chat import ChatScreen
 from smallchat.tui.screens.fetch import QUIT, FetchScreen
 from smallchat.tui.screens.problem import storage_problem
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from smallchat.hub.known import Reference
 
 
-class SmallchatApp(faults.Guarded, App[None]):
+class SmallchatApp(faults.Guarded, InTurn):
     """An engine, a file of conversations, and one screen for both."""
 
     TITLE = "smallchat"

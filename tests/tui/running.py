@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 
 from smallchat import paths
@@ -91,6 +92,12 @@ class Running:
         """Put text into the prompt as if it were typed."""
         self.prompt.insert(text)
         await self.pilot.pause()
+
+    def at_once(self, *keys: str) -> None:
+        """Press keys, all of them before the app does anything about the first."""
+        for key in keys:
+            character = {"enter": "\r", "escape": "\x1b", "space": " "}.get(key, key)
+            self.app.post_message(events.Key(key, character if len(character) == 1 else None))
 
     async def ask(self, text: str) -> None:
         """Type, Enter, and wait until the engine is asked."""

@@ -183,7 +183,7 @@ class Conversations(Branching):
                 find = self.search.find
                 found = await asyncio.to_thread(find, query) if self.search.threads else find(query)
         except SmallchatError as error:
-            self.sidebar.tell(str(error))
+            self.sidebar.not_found(str(error))
             return
         self.sidebar.show_found(found)
 

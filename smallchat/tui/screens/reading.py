@@ -84,6 +84,7 @@ class Reading(Screen[None]):
     def action_follow(self) -> None:
         """To the end, and on with the answer."""
         self.transcript.anchor()
+        self.wake()
 
     def tell(self, text: str) -> None:
         """One line that goes away by itself."""

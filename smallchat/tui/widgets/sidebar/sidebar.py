@@ -87,6 +87,10 @@ class Sidebar(Vertical):
         self._running = False
         self._found: Sequence[Found] | None = None
         """What was found; None: nothing is looked for."""
+        self._looking = False
+        """What stands in the field is still being looked for."""
+        self._entered = False
+        """Enter was pressed meanwhile: the first that is found is chosen."""
         self._rows: list[Conversation | Found | None] = []
         """What stands on each line of the list; None: a heading."""
         self._marked: Conversation | None = None
@@ -138,9 +142,17 @@ class Sidebar(Vertical):
 
     def show_found(self, found: Sequence[Found] | None) -> None:
         """What the search found; None: back to the conversations."""
-        self._found = found
+        self._found, self._looking = found, False
         self._fill()
         self.tell("Nothing was found" if found == [] else "")
+        if self._entered:
+            self._entered = False
+            self._choose(self._row)
+
+    def not_found(self, why: str) -> None:
+        """The search failed."""
+        self._looking = self._entered = False
+        self.tell(why)
 
     def tell(self, text: str) -> None:
         """One line above the field; empty: none."""
@@ -178,6 +190,7 @@ class Sidebar(Vertical):
         """Search as one types."""
         event.stop()
         if self._named is None:
+            self._looking, self._entered = True, False
             self.post_message(self.Searched(event.value))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -188,6 +201,8 @@ class Sidebar(Vertical):
             self.end_rename()
             if title:
                 self.post_message(self.Renamed(named.id, title))
+        elif self._looking:
+            self._entered = True
         else:
             self._choose(self._row)
 

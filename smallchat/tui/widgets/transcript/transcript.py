@@ -11,6 +11,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from smallchat.chat.records import Conversation, Turn
+from smallchat.chat.session import Session
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.widgets.transcript.marking import Marking
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn, place_text
@@ -78,7 +79,8 @@ class Transcript(Marking):
 
     async def show(self, dialogue: Dialogue) -> None:
         """Make the mounted messages those of the session, and draw what changed in them."""
-        self._turns_shown = turns = dialogue.session.turns
+        session = dialogue.session  # another one may be opened while views are being mounted
+        self._turns_shown = turns = session.turns
         self.can_focus = bool(turns)
         same = 0
         for view, turn in zip(self._views, turns[self._start :], strict=False):
@@ -97,10 +99,10 @@ class Transcript(Marking):
             await self._turns.mount_all(views, before=self._later)
             await self._take_down_oldest()
         for view in self._views:
-            await self._show_view(view, dialogue)
+            await self._show_view(view, dialogue, session)
         if self._wants_older and not self._placing and self._views:
             self._placing = True
-            await self._load_older(dialogue)
+            await self._load_older(dialogue, session)
         elif views and (self._start or not self._open):
             self.call_after_refresh(self._fill)
         self._tell_beyond()
@@ -157,14 +159,14 @@ class Transcript(Marking):
             self._start += len(gone)
             await self._take_down(gone)
 
-    async def _show_view(self, view: TurnView, dialogue: Dialogue) -> None:
-        beside = dialogue.session.siblings(view.turn)
+    async def _show_view(self, view: TurnView, dialogue: Dialogue, session: Session) -> None:
+        beside = session.siblings(view.turn)
         view.place = place_text(beside.index(view.turn) + 1, len(beside))
         if isinstance(view, AnswerTurn):
             if view.stale:
                 await view.show(dialogue.progress)
         elif isinstance(view, UserTurn):
-            waits = dialogue.wanted and view.turn is dialogue.session.last
+            waits = dialogue.wanted and view.turn is session.last
             view.show("waiting for the model · Esc takes it back" if waits else "")
 
     def _tell_beyond(self) -> None:
@@ -210,16 +212,16 @@ class Transcript(Marking):
             self.load_older()
             self._load_later()
 
-    async def _load_older(self, dialogue: Dialogue) -> None:
+    async def _load_older(self, dialogue: Dialogue, session: Session) -> None:
         first = max(0, self._start - MORE)
-        new = [_view(turn) for turn in dialogue.session.turns[first : self._start]]
+        new = [_view(turn) for turn in session.turns[first : self._start]]
         self._start = first
         anchor = self._views[0]
         self._views[:0] = new
         with self.app.batch_update():
             await self._turns.mount_all(new, before=anchor)
             for view in new:
-                await self._show_view(view, dialogue)
+                await self._show_view(view, dialogue, session)
 
         def keep_place() -> None:
             if self._anchor_released:
