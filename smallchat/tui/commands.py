@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from smallchat.errors import ExitCode, SmallchatError
+from smallchat.tui.keys import KeyNames
 
 _CALL = re.compile(r"/([a-z]+)(?:\s+(.*))?", re.DOTALL)
 
@@ -21,6 +22,7 @@ class Command:
     name: str
     argument: str
     meaning: str
+    """What it does; a key in it is written as its name in braces, see `keys.KeyNames`."""
     asks: bool = False
     completes: str = ""
     """What its argument names, for completion: a kind of `completing.Names`; empty: nothing in particular."""
@@ -32,10 +34,10 @@ class Command:
 
 
 COMMANDS = (
-    Command("new", "", "new conversation (Ctrl+N)"),
+    Command("new", "", "new conversation ({new})"),
     Command("continue", "", "go on with an answer that was stopped"),
     Command("replay", "", "the last answer once more, with its own seed and settings"),
-    Command("find", "words", "search everything ever said (Ctrl+F)"),
+    Command("find", "words", "search everything ever said ({search_said})"),
     Command("model", "[name]", "another model, or the list of those to be had", completes="model"),
     Command("system", "[text]", "what the model is told before all messages; /system none: nothing"),
     Command("persona", "[name]", "one of your personas as the system prompt; or none", completes="persona"),
@@ -58,8 +60,8 @@ COMMANDS = (
     Command(
         "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True
     ),
-    Command("search", "words", "search the notes as you type (F2)"),
-    Command("sources", "", "open the sources of the last answer (F4)"),
+    Command("search", "words", "search the notes as you type ({search_notes})"),
+    Command("sources", "", "open the sources of the last answer ({sources})"),
     Command("note", "[title]", "save the selection, or the last answer, as a new note"),
     Command("append", "note", "add it to a note", completes="note"),
     Command("daily", "[text]", "add it, or this text, to today's note"),
@@ -68,8 +70,8 @@ COMMANDS = (
     Command("links", "note", "notes that it names, linked if you say yes", completes="note"),
     Command("pin", "note or folder", "begin every conversation with it", completes="note"),
     Command("unpin", "", "no longer"),
-    Command("help", "", "all keys and commands (F1)"),
-    Command("quit", "", "end smallchat; everything is saved (Ctrl+Q)"),
+    Command("help", "", "all keys and commands ({help})"),
+    Command("quit", "", "end smallchat; everything is saved ({quit})"),
 )
 
 
@@ -98,12 +100,12 @@ def named(name: str) -> Command:
     return next(one for one in COMMANDS if one.name == name)
 
 
-def hint(text: str) -> str:
+def hint(text: str, keys: KeyNames) -> str:
     """What the command means that is being typed; empty: none is."""
     if not text.startswith("/") or "\n" in text:
         return ""
     name, space, _ = text[1:].partition(" ")
     fitting = [one for one in COMMANDS if one.name == name or (not space and one.name.startswith(name))]
     if len(fitting) == 1:
-        return f"{fitting[0].usage}: {fitting[0].meaning}"
+        return f"{fitting[0].usage}: {keys.told(fitting[0].meaning)}"
     return " ".join(f"/{one.name}" for one in fitting)

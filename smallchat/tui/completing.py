@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from smallchat.tui.commands import COMMANDS
+from smallchat.tui.keys import KeyNames
 
 MOST = 200
 """Candidates of one completion; nobody reads more."""
@@ -41,7 +42,7 @@ class Completion:
 
 
 Names = Mapping[str, Callable[[str], Sequence[Candidate]]]
-"""For each kind of argument, what could be meant by the text that was typed of it."""
+"""For each kind of argument, and for "command", what could be meant by the text that was typed of it."""
 
 
 def complete(text: str, cursor: int, names: Names) -> Completion | None:
@@ -54,7 +55,7 @@ def complete(text: str, cursor: int, names: Names) -> Completion | None:
     if not before.startswith("/") or "\n" in text:
         return None
     if re.fullmatch(r"/[a-z]*", before):
-        return _completion(0, cursor, before, _commands(), eager=True)
+        return _completion(0, cursor, before, names["command"](""), eager=True)
     call = _ARGUMENT.fullmatch(before)
     command = next((one for one in COMMANDS if call and one.name == call[1]), None)
     if call is None or command is None or command.completes not in names:
@@ -79,5 +80,8 @@ def _completion(
     return Completion(start, end, tuple(found), eager and not known)
 
 
-def _commands() -> list[Candidate]:
-    return [Candidate(f"/{one.name}", one.meaning, " " if one.argument else "") for one in COMMANDS]
+def commands(keys: KeyNames) -> list[Candidate]:
+    """All commands, for `Names`, with the user's keys in what they mean."""
+    return [
+        Candidate(f"/{one.name}", keys.told(one.meaning), " " if one.argument else "") for one in COMMANDS
+    ]

@@ -48,8 +48,8 @@ class Key:
 KEYS = (
     Key("Enter", "send the message", "enter", named="send"),
     Key(
-        "Ctrl+J",
-        "new line (Shift+Enter too, where the terminal tells them apart)",
+        "Ctrl+J, Shift+Enter",
+        "new line (many terminals take Shift+Enter for Enter)",
         "ctrl+j,shift+enter",
         named="new_line",
     ),
@@ -76,10 +76,11 @@ KEYS = (
         "Open",
     ),
     Key("Ctrl+F", "search everything ever said", "ctrl+f", "search_said", "Search"),
-    Key("PgUp PgDn", "scroll; Ctrl+End follows the answer again"),
+    Key("PgUp PgDn", "scroll"),
+    Key("Ctrl+End", "to the end, and on with the answer", "ctrl+end", "follow", yields=True),
     Key(
-        "Ctrl+↑",
-        "to the messages and back (Esc too)",
+        "Ctrl+↑, Esc",
+        "to the messages and back",
         "ctrl+up,escape",
         "messages",
         yields=True,
@@ -144,6 +145,23 @@ SIDEBAR_KEYS = (
 """While the sidebar has the focus: what is done to the marked conversation."""
 
 
+class KeyNames:
+    """The user's keys, as texts on the screen name them."""
+
+    def __init__(self, remapped: Mapping[str, str]) -> None:
+        """`remapped`: see the function of this name."""
+        every = [key for key in (*KEYS, *MESSAGE_KEYS, *SIDEBAR_KEYS) if key.name and key.keys]
+        self._shown = {key.name: _best_known(key.keys_in(remapped).split(",")) for key in every}
+
+    def __getitem__(self, name: str) -> str:
+        """The key of this name, as "Ctrl+R"; of several, the one that is best known."""
+        return self._shown[name]
+
+    def told(self, text: str) -> str:
+        """`text` with every `{name}` replaced by its key; for texts of our own, without other braces."""
+        return text.format_map(self._shown)
+
+
 def bindings() -> list[BindingType]:
     """What the chat screen binds. Priority: the text area must not take Ctrl+Y and its like."""
     return [_binding(key, key.action, priority=not key.yields) for key in KEYS if key.action]
@@ -201,6 +219,13 @@ def _refuse_conflicts(scope: Sequence[Key], found: Mapping[str, str]) -> None:
                 key = keynames.shown(min(both))
                 what = f"[keys] sets {one.name} to {key}, which is {other.name} already"
                 raise UsageError(what, f"Take another key, or give {other.name} one")
+
+
+def _best_known(keys: Sequence[str]) -> str:
+    key = "escape" if "escape" in keys else keys[0]
+    if len(key) == 1 and key.isalpha():
+        return key.upper() if key.islower() else f"Shift+{key}"
+    return keynames.shown(key)
 
 
 def _binding(key: Key, action: str, priority: bool = False) -> Binding:

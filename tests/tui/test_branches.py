@@ -112,7 +112,7 @@ async def test_an_edited_answer_is_a_branch_that_the_conversation_goes_on_from()
         await run.type("a draft")
         await run.pilot.press("escape", "g", "j", "e")
         await run.until(lambda: run.prompt.text == "Second.")
-        await run.shows("The answer in your words")
+        await run.shows("Edit the answer")
         await run.type(" Really.")
         await run.pilot.press("enter")
         await run.shows("Second. Really.", "‹ 3/3 › · edited by you")
@@ -144,7 +144,7 @@ async def test_esc_leaves_an_answer_as_it_was() -> None:
         await run.until(lambda: run.prompt.text == "Second.x")
         await run.pilot.press("escape")
         await run.until(lambda: run.prompt.text == "a draft")
-        await run.shows_no_more("The answer in your words")
+        await run.shows_no_more("Edit the answer")
         assert said(run) == ["Hello?", "Second.", "And?", "More."]
         assert len(run.turns[1].parent.children) == 2  # type: ignore[union-attr]
 

@@ -9,7 +9,8 @@ import pytest
 from smallchat import paths
 from smallchat.settings import load
 from smallchat.tui.commands import COMMANDS
-from smallchat.tui.completing import Candidate, complete
+from smallchat.tui.completing import Candidate, commands, complete
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.screens.chat import ChatScreen
 from tests.tui.running import Running, running
 
@@ -24,7 +25,10 @@ def test_every_command_has_its_method() -> None:
 
 
 def test_commands_and_arguments_are_completed() -> None:
-    names = {"theme": lambda _: [Candidate("ink"), Candidate("paper"), Candidate("think")]}
+    names = {
+        "theme": lambda _: [Candidate("ink"), Candidate("paper"), Candidate("think")],
+        "command": lambda _: commands(KeyNames({})),
+    }
     whole = complete("/th", 3, names)
     assert whole is not None and [one.text for one in whole.candidates] == ["/theme"]
     assert whole.eager and whole.candidates[0].tail == " "

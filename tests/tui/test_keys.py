@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from smallchat import paths
@@ -10,7 +12,8 @@ from smallchat.chat.store import Store
 from smallchat.settings import UsageError
 from smallchat.tui import keynames, keys
 from smallchat.tui.history import History
-from tests.tui.running import running
+from smallchat.tui.screens.help import HelpScreen
+from tests.tui.running import MODEL, Running, running
 
 CODE = "First:\n\n```python\nprint(1)\n```\n\n1. and\n\n   ```\n   inside\n   ```\n"
 
@@ -93,6 +96,66 @@ async def test_the_users_own_keys_work_and_are_shown() -> None:
         await run.pilot.press("f1")
         await run.shows("Alt+Enter", "F12")
         assert "Ctrl+R" not in run.screen
+
+
+def test_a_key_is_told_as_people_write_it() -> None:
+    usual, own = keys.KeyNames({}), keys.KeyNames(keys.remapped({"stop": "f12", "undo_delete": "B"}))
+    assert usual.told("{stop} {send} {messages} {undo_delete} {replay_turn}") == "Esc Enter Esc U Shift+R"
+    assert own.told("{stop} {undo_delete}") == "F12 Shift+B"
+
+
+OWN = {
+    "send": "alt+enter",
+    "stop": "f12",
+    "messages": "f11",
+    "follow": "f14",
+    "attachments": "f15",
+    "sources": "f16",
+    "models": "f17",
+    "help": "f18",
+    "panel": "f19",
+    "conversations": "f20",
+    "new": "f21",
+    "search_said": "f22",
+    "undo_delete": "b",
+    "quit": "f23",
+    "search_notes": "f24",
+    "panel_size": "f13",
+}
+USUAL = re.compile(r"(?<![+\w])(?:Enter|Esc|Ctrl\+(?:End|N|F|O|Q)|F[1-7])\b")
+
+
+async def test_every_text_names_the_users_own_keys() -> None:
+    async with running(keys=OWN, load=replace(MODEL, demo=True), ready=False) as run:
+        await run.until(lambda: run.engine.starts)
+        await run.shows("Alt+Enter sends, F12 stops", "F20 older", "F17 fetches", "F18 all keys")
+        await run.type("Hello?")
+        await run.pilot.press("alt+enter")
+        await run.shows("F12 takes it back", "waiting for the model")
+        run.engine.ready()
+        await run.until(lambda: run.engine.chats)
+        await run.shows("thinking · F12 stops", "Alt+Enter sends after this answer")
+        await run.pilot.press("f18")
+        await run.until(lambda: isinstance(run.app.screen, HelpScreen))
+        await run.pilot.press("f18")
+        await run.until(lambda: not isinstance(run.app.screen, HelpScreen))
+        await run.pilot.press("ctrl+r")
+        await run.shows("An answer is being made. F12 stops it")
+        run.engine.answer("Line\n\n" * 60)
+        await run.shows("Alt+Enter sends")
+        await run.pilot.press("pageup")
+        await run.shows("more below: F14")
+        assert USUAL.findall(run.screen) == []
+        await run.pilot.press("f14")
+        await run.shows_no_more("more below")
+        await run.pilot.press(*"/fin")
+        await run.shows("search everything ever said (F22)")
+        run.prompt.text = ""
+        await run.pilot.press("f11", "e")
+        await run.shows("Alt+Enter makes a branch · F11 leaves it as it was")
+        await run.pilot.press("f11")
+        await run.shows_no_more("leaves it as it was")
+        assert USUAL.findall(run.screen) == []
 
 
 async def test_a_message_and_its_code_are_copied() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from smallchat.notes.transcripts import FOLDER
 from smallchat.tui import commands
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.screens.change import ChangeScreen
 from smallchat.tui.screens.notes import NotesScreen
 from tests.support.scripted_engine import ScriptedEngine
@@ -382,11 +383,12 @@ async def test_a_command_waits_for_the_answer_only_where_it_asks(vault: Path) ->
 def test_every_command_has_its_method_and_a_hint() -> None:
     from smallchat.tui.screens.chat import ChatScreen
 
+    keys = KeyNames({})
     for command in commands.COMMANDS:
         assert callable(getattr(ChatScreen, f"command_{command.name}"))
-        assert commands.hint(f"/{command.name} ").startswith(command.usage)
-    assert commands.hint("/no") == "/notes /note"
-    assert commands.hint("hello /no") == ""
+        assert commands.hint(f"/{command.name} ", keys).startswith(command.usage)
+    assert commands.hint("/no", keys) == "/notes /note"
+    assert commands.hint("hello /no", keys) == ""
     assert commands.called(" /notes x") is None
 
 

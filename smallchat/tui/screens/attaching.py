@@ -117,7 +117,9 @@ class Attaching(ChatCommands):
         """Raises `AttachmentError` where one cannot be sent."""
         bad = next((one for one in self.attached if one.problem), None)
         if bad is not None:
-            raise AttachmentError(f"{bad.label} {bad.problem}", "F7 takes it out")
+            raise AttachmentError(
+                f"{bad.label} {bad.problem}", self.key_names.told("{attachments} takes it out")
+            )
 
     def drop_attached(self, conversation: int | None) -> None:
         """They are sent, with a message that is saved; `conversation`: where they were written."""

@@ -11,8 +11,8 @@ from smallchat.tui.screens.messages import Messages
 from smallchat.tui.text import one_line
 
 EDITING = {
-    "user": "In other words · Enter makes a branch · Esc leaves it as it was",
-    "assistant": "The answer in your words · Enter makes a branch · Esc leaves it as it was",
+    "user": "In other words · {send} makes a branch · {messages} leaves it as it was",
+    "assistant": "Edit the answer · {send} makes a branch · {messages} leaves it as it was",
 }
 """By whose message it is."""
 _CAN_GO_ON = ("length", "context")
@@ -136,7 +136,7 @@ class Branching(Messages):
     def told_edit(self) -> Content | None:
         """What stands on the prompt's border while a message is being changed."""
         edited = self._keeper.edited
-        return Content(EDITING[edited.role]) if edited is not None else None
+        return Content(self.key_names.told(EDITING[edited.role])) if edited is not None else None
 
     def _write(self, text: str) -> None:
         self.prompt.text = text
@@ -146,7 +146,7 @@ class Branching(Messages):
 
     def _busy(self) -> bool:
         if self.dialogue.busy:
-            self.tell("An answer is being made. Esc stops it")
+            self.tell(self.key_names.told("An answer is being made. {stop} stops it"))
         return self.dialogue.busy
 
     def _follow_answer(self) -> None:

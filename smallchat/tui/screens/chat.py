@@ -62,14 +62,16 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         session = Session.first(store, settings.system)
         self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
         self._keeper = Keeper(self.dialogue)
-        self.transcript = Transcript(self.wake)
+        remapped = keys.remapped(settings.keys)
+        self.key_names = keys.KeyNames(remapped)
+        self.transcript = Transcript(self.wake, self.key_names)
         self.prompt = Prompt(
             lambda text, at: complete(text, at, self.names()),
             History(self._said),
-            keys.remapped(settings.keys),
+            remapped,
         )
         self.attached: list[Attachment] = []
-        self.attached_lines = AttachedLines()
+        self.attached_lines = AttachedLines(self.key_names)
         self._topline = TopLine()
         self.panel = Panel()
         self.sidebar = Sidebar()
@@ -155,9 +157,15 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self.show_notes()
         self.offer_summary()
         self.prompt.tell(
-            commands.hint(self.prompt.text)
+            commands.hint(self.prompt.text, self.key_names)
             or " · ".join(
-                filter(None, (self.notes_state(), hint(dialogue, self._queued, self.transcript.at_end)))
+                filter(
+                    None,
+                    (
+                        self.notes_state(),
+                        hint(dialogue, self.key_names, self._queued, self.transcript.at_end),
+                    ),
+                )
             )
         )
         self.prompt.tell_here(self.told_edit() or Content(self.told_here()))
@@ -306,7 +314,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     def action_again(self) -> None:
         """Another answer to the last message."""
         if self.dialogue.busy:
-            self.tell("An answer is being made. Esc stops it")
+            self.tell(self.key_names.told("An answer is being made. {stop} stops it"))
             return
         self._told_failure = None
         self.transcript.anchor()
@@ -316,7 +324,9 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     def action_edit(self) -> None:
         """The message in the user's editor."""
         if self.dialogue.busy:
-            self.tell("The editor needs the whole terminal. Esc stops the answer first")
+            self.tell(
+                self.key_names.told("The editor needs the whole terminal. {stop} stops the answer first")
+            )
             return
         # Keys that were typed just before may still wait for the prompt: the editor comes behind them.
         self.prompt.call_later(self._edit)

@@ -14,7 +14,7 @@ from smallchat.errors import SmallchatError
 from smallchat.files import write_new
 from smallchat.settings import Sampling, UsageError, parse_size
 from smallchat.tui import themes
-from smallchat.tui.completing import Candidate, Names
+from smallchat.tui.completing import Candidate, Names, commands
 from smallchat.tui.lookups import Lookups
 from smallchat.tui.screens.note_commands import NoteCommands
 from smallchat.tui.text import one_line, size
@@ -163,6 +163,7 @@ class ChatCommands(NoteCommands):
     def names(self) -> Names:
         """What can be meant by the arguments of commands."""
         return {
+            "command": lambda _: commands(self.key_names),
             "persona": lambda _: self.lookups.get("personas", self._find_personas),
             "theme": lambda _: [Candidate(theme.name.removeprefix(themes.PREFIX)) for theme in themes.THEMES],
             "copy": lambda _: [

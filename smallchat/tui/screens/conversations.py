@@ -230,7 +230,8 @@ class Conversations(Branching):
             self.sidebar.entries.focus()
         if self._store_change(lambda: self._store.delete(conversation.id)):
             self._gone = (*self._gone, conversation)
-            self.sidebar.tell(f"Deleted “{one_line(conversation.title)}” · U brings it back")
+            undo = self.key_names.told("{undo_delete} brings it back")
+            self.sidebar.tell(f"Deleted “{one_line(conversation.title)}” · {undo}")
 
     def action_undo_delete(self) -> None:
         """Bring back what was deleted last."""

@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from smallchat import paths
 from smallchat.tui.commands import COMMANDS
-from smallchat.tui.keys import KEYS, MESSAGE_KEYS, SIDEBAR_KEYS, Key
+from smallchat.tui.keys import KEYS, MESSAGE_KEYS, SIDEBAR_KEYS, Key, KeyNames
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
@@ -23,21 +23,25 @@ _PANEL = (
     ("Context", "tokens that the model has before it, of those that fit"),
     ("Neurons", "share of the neurons of used experts that were silent, and cost little"),
     ("Experts", "a mark for each expert, a row for each layer: · on disk, ↓ being read, ░▒▓ in memory "
-                "(brighter: used more), █ used by this token; the mouse or F6 and arrow keys tell more"),
+                "(brighter: used more), █ used by this token; the mouse or {panel_size} and arrow keys "
+                "tell more"),
     ("Disk", "what was read, and how often reading ahead guessed right"),
     ("What if", "hit rate and speed that other memory budgets would give this conversation"),
 )  # fmt: skip
 
 
 class HelpScreen(ModalScreen[None]):
-    """Esc or F1 closes it."""
+    """Esc closes it, or the key that opened it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,q", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
 
     def __init__(self, remapped: Mapping[str, str]) -> None:
         """`remapped`: keys that are not the usual ones, see `keys.remapped`."""
         super().__init__()
         self._remapped = remapped
+        self._names = KeyNames(remapped)
+        for key in next(key for key in KEYS if key.name == "help").keys_in(remapped).split(","):
+            self._bindings.bind(key, "dismiss", "Close", show=False)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="dialog") as dialog:
@@ -49,11 +53,11 @@ class HelpScreen(ModalScreen[None]):
             yield Static(Content("In the sidebar"), classes="heading")
             yield from _table(self._rows(SIDEBAR_KEYS))
             yield Static(Content("Commands"), classes="heading")
-            yield from _table([(command.usage, command.meaning) for command in COMMANDS], "wide")
+            yield from _table([(one.usage, self._names.told(one.meaning)) for one in COMMANDS], "wide")
             yield Static(Content("A bigger model"), classes="heading")
             yield Static(_models())
             yield Static(Content("The panel"), classes="heading")
-            yield from _table(_PANEL)
+            yield from _table([(name, self._names.told(meaning)) for name, meaning in _PANEL])
 
     def _rows(self, table: Sequence[Key]) -> list[tuple[str, str]]:
         rows = [(key.label_in(self._remapped), key.meaning) for key in table]

@@ -97,7 +97,7 @@ class Messages(Reading):
         if turn not in answers:
             self.tell("There are tokens to step through in answers only")
         elif self.dialogue.busy:
-            self.tell("An answer is being made. Esc stops it")
+            self.tell(self.key_names.told("An answer is being made. {stop} stops it"))
         elif self.dialogue.ready is None:
             self.tell("No model is loaded")
         else:

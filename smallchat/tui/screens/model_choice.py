@@ -74,7 +74,9 @@ class ModelChoice(Attaching):
     def load_model(self, path: Path, demo: bool = False) -> None:
         """Load it in place of the one that runs; the conversation stays."""
         if self.dialogue.busy:
-            raise UsageError("An answer is being made", "Esc stops it; then choose again")
+            raise UsageError(
+                "An answer is being made", self.key_names.told("{stop} stops it; then choose again")
+            )
         if path == self._load.path and self.dialogue.ready is not None:
             self.tell("This model is loaded already")
             return

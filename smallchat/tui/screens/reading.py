@@ -26,6 +26,7 @@ class Reading(Screen[None]):
     panel: Panel
     _settings: Settings
     prompt: Prompt
+    key_names: keys.KeyNames
     _panel_size = 0
 
     def wake(self) -> None:

@@ -10,6 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from smallchat.tui.attachments import Attachment
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import count, plain
 
 ROWS = 4
@@ -22,8 +23,9 @@ class AttachedLines(Widget, can_focus=False):
     class Wanted(Message):
         """The lines were clicked."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: KeyNames) -> None:
         super().__init__(id="attached")
+        self._keys = keys
         self.display = False
         self._lines: list[Content] = []
 
@@ -33,7 +35,7 @@ class AttachedLines(Widget, can_focus=False):
         if (more := len(attachments) - ROWS) > 0:
             lines.append(Content.styled(f"… and {more} more", "$quiet"))
         if lines and attachments:
-            lines[0] += Content.styled("  F7 shows, takes out", "$faint")
+            lines[0] += Content.styled(f"  {self._keys['attachments']} shows, takes out", "$faint")
         if lines != self._lines:
             self._lines = lines
             self.display = bool(lines)

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import count
 
 
-def hint(dialogue: Dialogue, queued: bool, at_end: bool) -> str:
-    """What Enter will do, and how much of the context is taken."""
+def hint(dialogue: Dialogue, keys: KeyNames, queued: bool, at_end: bool) -> str:
+    """What the key that sends will do, and how much of the context is taken."""
     if queued:
         return "Waiting: sends when this answer is complete · any edit holds it back"
-    parts = [] if at_end else ["↓ more below: Ctrl+End"]
+    parts = [] if at_end else [f"↓ more below: {keys['follow']}"]
     counted = dialogue.counted
     too_long = counted is not None and counted.tokens > counted.room
     if dialogue.ready is not None and counted is not None:
         context = dialogue.ready.context
         parts.append(f"{counted.tokens:,} of {count(context, 'token')}")
+    send = keys["send"]
     if dialogue.busy:
-        parts.append("Enter sends after this answer")
+        parts.append(f"{send} sends after this answer")
     elif dialogue.ready is None and dialogue.failure is None:
-        parts.append("Enter sends when the model is loaded")
+        parts.append(f"{send} sends when the model is loaded")
     elif too_long:
-        parts.append("too long: Enter asks what to leave out")
+        parts.append(f"too long: {send} asks what to leave out")
     else:
-        parts.append("Enter sends")
+        parts.append(f"{send} sends")
     return " · ".join(parts)

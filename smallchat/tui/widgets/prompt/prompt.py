@@ -28,7 +28,6 @@ class Prompt(TextArea):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup", "screen.scroll_transcript(-1)", "Scroll up", show=False),
         Binding("pagedown", "screen.scroll_transcript(1)", "Scroll down", show=False),
-        Binding("ctrl+end", "screen.follow", "Follow", show=False),
     ]
 
     class Submitted(Message):

@@ -21,7 +21,6 @@ class Marking(VerticalScroll, inherit_bindings=False):
         *keys.message_bindings(),
         Binding("pageup", "page_up", "Scroll up", show=False),
         Binding("pagedown", "page_down", "Scroll down", show=False),
-        Binding("ctrl+end", "screen.follow", "Follow", show=False),
     ]
     FOCUS_ON_CLICK = False  # a click begins a selection; the keyboard stays with the prompt
 

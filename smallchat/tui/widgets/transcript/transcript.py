@@ -13,6 +13,7 @@ from textual.widgets import Static
 from smallchat.chat.records import Conversation, Turn
 from smallchat.chat.session import Session
 from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.widgets.transcript.marking import Marking
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn, place_text
 from smallchat.tui.widgets.transcript.welcome import Welcome
@@ -32,9 +33,10 @@ class Transcript(Marking):
     moves to a turn that is to be shown and is far away.
     """
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, wake: Callable[[], None], keys: KeyNames) -> None:
         """`wake` has `show` called soon."""
         super().__init__(wake)
+        self._keys = keys
         self._start = 0
         """Index of the first mounted turn."""
         self._open = True
@@ -92,7 +94,7 @@ class Transcript(Marking):
         if new is None:
             await self._take_down(self._views)
             new = self._to_mount(turns) or []
-        views = [_view(turn) for turn in new]
+        views = [self._view(turn) for turn in new]
         if views:
             await self._take_down_welcome()
             self._views += views
@@ -138,7 +140,7 @@ class Transcript(Marking):
     async def welcome(self, demo: bool, recent: Sequence[Conversation]) -> None:
         """What stands here while there are no messages."""
         await self._take_down_welcome()
-        self._welcome = Welcome(demo, recent)
+        self._welcome = Welcome(demo, recent, self._keys)
         await self._turns.mount(self._welcome)
 
     async def _take_down(self, views: list[TurnView]) -> None:
@@ -167,7 +169,8 @@ class Transcript(Marking):
                 await view.show(dialogue.progress)
         elif isinstance(view, UserTurn):
             waits = dialogue.wanted and view.turn is session.last
-            view.show("waiting for the model · Esc takes it back" if waits else "")
+            told = self._keys.told("waiting for the model · {stop} takes it back")
+            view.show(told if waits else "")
 
     def _tell_beyond(self) -> None:
         beyond = (self._start, len(self._turns_shown) - self._end)
@@ -214,7 +217,7 @@ class Transcript(Marking):
 
     async def _load_older(self, dialogue: Dialogue, session: Session) -> None:
         first = max(0, self._start - MORE)
-        new = [_view(turn) for turn in session.turns[first : self._start]]
+        new = [self._view(turn) for turn in session.turns[first : self._start]]
         self._start = first
         anchor = self._views[0]
         self._views[:0] = new
@@ -253,6 +256,5 @@ class Transcript(Marking):
 
         self.call_after_refresh(restore)
 
-
-def _view(turn: Turn) -> TurnView:
-    return UserTurn(turn) if turn.role == "user" else AnswerTurn(turn)
+    def _view(self, turn: Turn) -> TurnView:
+        return (UserTurn if turn.role == "user" else AnswerTurn)(turn, self._keys)

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from smallchat.chat.records import Attached, Source, Turn
 from smallchat.engine.events import PromptProgress
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import count, one_line, plain, speed
 
 _ENDS = {
@@ -23,9 +24,10 @@ _ENDS = {
 class TurnView(Vertical):
     """A message and, in a quiet line below it, what there is to say about it."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, keys: KeyNames) -> None:
         super().__init__(classes=turn.role)
         self.turn = turn
+        self.keys = keys
         self._note = Static("", classes="note", markup=False)
         self._note.display = False
         self._noted = ""
@@ -59,11 +61,11 @@ class UserTurn(TurnView):
 class AnswerTurn(TurnView):
     """What the model said, growing while it says it."""
 
-    def __init__(self, turn: Turn) -> None:
+    def __init__(self, turn: Turn, keys: KeyNames) -> None:
         # The first frame needs no Markdown: importing it takes a sixth of the whole start.
         from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
 
-        super().__init__(turn)
+        super().__init__(turn, keys)
         self._text = AnswerMarkdown(turn.content)
         self._drawn = len(turn.content)
         self._trimmed = Static("", classes="trimmed", markup=False)
@@ -100,7 +102,7 @@ class AnswerTurn(TurnView):
         if fragment:
             self._drawn += len(fragment)
             await self._text.write(fragment)
-        told = progress_text(turn, progress) if streaming else result_text(turn)
+        told = progress_text(turn, progress, self.keys) if streaming else result_text(turn)
         self.note(" · ".join(filter(None, (self.place, told))))
         self.set_class(turn.status == "failed", "-failed")
         if turn.parent is not None and turn.parent.sources:
@@ -117,7 +119,8 @@ class AnswerTurn(TurnView):
             f"{'•' if cited(self.turn.content, source.title) else ' '} {one_line(source.where)}"
             for source in sources
         ]
-        text = "\n".join(["Sources (F4 opens them, • named in the answer)", *lines])
+        told = self.keys.told("Sources ({sources} opens them, • named in the answer)")
+        text = "\n".join([told, *lines])
         if text != self._sourced:
             self._sourced = text
             self._sources.update(Content(text))
@@ -142,13 +145,14 @@ def trimmed_text(messages: int) -> str:
     return f"The first {messages:,} messages no longer fit the context and were not sent"
 
 
-def progress_text(turn: Turn, progress: PromptProgress | None) -> str:
+def progress_text(turn: Turn, progress: PromptProgress | None, keys: KeyNames) -> str:
     """The line below an answer that is being made."""
+    told = "thinking"
     if turn.tokens:
-        return f"{count(turn.tokens, 'token')} · Esc stops"
-    if progress is not None:
-        return f"reading the prompt: {progress.done:,} of {count(progress.total, 'token')} · Esc stops"
-    return "thinking · Esc stops"
+        told = count(turn.tokens, "token")
+    elif progress is not None:
+        told = f"reading the prompt: {progress.done:,} of {count(progress.total, 'token')}"
+    return f"{told} · {keys['stop']} stops"
 
 
 def result_text(turn: Turn) -> str:

@@ -14,9 +14,13 @@ from textual.message import Message
 from textual.widgets import Static
 
 from smallchat.chat.records import Conversation
+from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import age, count, one_line
 
-DEMO = "Demonstration model: small, often wrong.\nFor real use: F5 fetches another, or smallchat --model PATH"
+DEMO = (
+    "Demonstration model: small, often wrong.\n"
+    "For real use: {models} fetches another, or smallchat --model PATH"
+)
 
 EXAMPLES = (
     "What can you help me with?",
@@ -31,8 +35,8 @@ DEMO_EXAMPLES = (
     "What do the marks in the panel mean?",
 )
 HINTS = (
-    "Enter sends, Esc stops · Tab chooses a line · / commands · @ files",
-    "Ctrl+O older conversations · F5 models · F3 panel · F1 all keys",
+    "{send} sends, {stop} stops · Tab chooses a line · / commands · @ files",
+    "{conversations} older conversations · {models} models · {panel} panel · {help} all keys",
 )
 """What a first start must know, each on its line."""
 TITLE_CELLS = 44
@@ -72,14 +76,15 @@ class Choice(Static, can_focus=True):
 class Welcome(Vertical):
     """A greeting, questions to begin with, and the latest conversations."""
 
-    def __init__(self, demo: bool, recent: Sequence[Conversation]) -> None:
+    def __init__(self, demo: bool, recent: Sequence[Conversation], keys: KeyNames) -> None:
         super().__init__()
+        self._keys = keys
         self._demo = demo
         self._recent = recent[:RECENT]
 
     def compose(self) -> ComposeResult:
         if self._demo:
-            yield Static(Content(DEMO), id="demo")
+            yield Static(Content(self._keys.told(DEMO)), id="demo")
         told = Content.assemble(
             ("What shall we talk about?", "bold"), ("  Everything stays on this machine.", "$quiet")
         )
@@ -92,7 +97,7 @@ class Welcome(Vertical):
             for conversation in self._recent:
                 yield Choice(conversation)
         yield Static(
-            Content("\n".join(HINTS)),
+            Content(self._keys.told("\n".join(HINTS))),
             classes="quiet hint",
         )
 
