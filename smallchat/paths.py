@@ -73,6 +73,11 @@ def config_file() -> Path:
     return config() / "config.toml"
 
 
+def chosen_theme() -> Path:
+    """Name of the theme that was chosen last in the app; it need not exist."""
+    return state() / "theme"
+
+
 def engine_log() -> Path:
     """What the decoder's process writes to its standard error."""
     return state() / "engine.log"

@@ -127,8 +127,9 @@ class Settings:
     """System prompt of new conversations; None: none."""
     inline: bool = False
     """Whether the chat goes line by line in the terminal's own scrollback, without a full screen."""
-    theme: str = "dark"
-    """Colours of the app: dark, light, contrast, or terminal (the terminal's own)."""
+    theme: str | None = None
+    """Colours of the app: dark, light, contrast, or terminal (the terminal's own); None: those that were
+    chosen last in the app."""
     notes: str | None = None
     """Folder of notes to search and to ask about; None: none."""
     note_name: str = "{title}"

@@ -22,7 +22,7 @@ def run(settings: Settings) -> None:
     from smallchat.tui import app, keys, themes
 
     keys.remapped(settings.keys)  # what is wrong is told before the app opens
-    themes.named(settings.theme)
+    themes.at_start(settings.theme)
     if settings.notes is not None:
         from smallchat.notes.folder import open_folder
 

@@ -58,13 +58,22 @@ class SmallchatApp(faults.Guarded, InTurn):
         # Textual's own themes lack the colours that the panel is drawn with.
         for name in self.available_themes.keys() - {theme.name for theme in themes.THEMES}:
             self.unregister_theme(name)
-        self.theme = themes.named(settings.theme)
+        self._kept_theme = themes.at_start(settings.theme)
+        self.theme = self._kept_theme
 
     def watch_theme(self) -> None:
-        """Without colour (NO_COLOR) and on the terminal's own ground, greys would be black on black.
+        """Keep what was chosen for the next start, and see to NO_COLOR.
 
-        Textual chooses between greys and no colour at all before it knows the theme.
+        On the terminal's own ground, greys would be black on black: Textual chooses between greys and no
+        colour at all before it knows the theme.
         """
+        if self.theme != self._kept_theme:
+            self._kept_theme = self.theme
+            try:
+                themes.remember(self.theme)
+            except OSError as error:
+                what = f"The colours are not kept for the next start: {error.strerror or error}"
+                self.notify(what, severity="warning", markup=False)
         if self.no_color:
             kept = [one for one in self._filters if not isinstance(one, Monochrome | NoColor)]
             self._filters = [*kept, NoColor() if self.native_ansi_color else Monochrome()]

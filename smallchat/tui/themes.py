@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from textual.theme import Theme
 
+from smallchat import paths
 from smallchat.settings import UsageError
 
 PREFIX = "smallchat-"
@@ -163,6 +164,26 @@ TERMINAL = _theme(
 """Sixteen colours that are the terminal's to choose, on its own ground."""
 
 THEMES = (DARK, LIGHT, CONTRAST, TERMINAL)
+
+
+def at_start(wanted: str | None) -> str:
+    """The whole name of the theme to begin with: `wanted`, or else what was chosen last, or else dark.
+
+    Raises `UsageError` where `wanted` is none.
+    """
+    if wanted is not None:
+        return named(wanted)
+    try:
+        return named(paths.chosen_theme().read_text(encoding="utf-8").strip())
+    except (OSError, UnicodeDecodeError, UsageError):  # nothing was chosen yet, or it is of another version
+        return DARK.name
+
+
+def remember(name: str) -> None:
+    """Have the next start begin with this theme. Raises `OSError` where that cannot be written."""
+    path = paths.chosen_theme()
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path.write_text(f"{name.removeprefix(PREFIX)}\n", encoding="utf-8")
 
 
 def named(name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 from textual.color import Color
 from textual.theme import Theme
 
+from smallchat import paths
 from smallchat.settings import UsageError
 from smallchat.tui import themes
 from tests.tui.running import running
@@ -63,6 +64,34 @@ async def test_every_screen_is_drawn_in_it(name: str) -> None:
         await run.type("light")
         await run.pilot.press("enter")
         await run.until(lambda: run.app.theme == "smallchat-light")
+
+
+async def test_a_theme_that_was_chosen_is_there_at_the_next_start() -> None:
+    async with running() as run:
+        assert run.app.theme == "smallchat-dark"
+        run.prompt.text = "/theme light"
+        await run.pilot.press("enter")
+        await run.until(lambda: run.app.theme == "smallchat-light")
+    async with running() as run:
+        assert run.app.theme == "smallchat-light"
+    async with running(theme="contrast") as run:  # named by flag, environment or file
+        assert run.app.theme == "smallchat-contrast"
+        run.prompt.text = "/theme dark"
+        await run.pilot.press("enter")
+        await run.shows('The next start takes theme = "contrast" again')
+    assert not paths.config_file().exists()
+    paths.chosen_theme().write_bytes(b"\xff\0")
+    assert themes.at_start(None) == "smallchat-dark"
+    assert themes.at_start("light") == "smallchat-light"
+
+
+async def test_a_theme_that_cannot_be_kept_is_told() -> None:
+    paths.state().parent.mkdir(parents=True, exist_ok=True)
+    paths.state().touch()
+    async with running() as run:
+        run.prompt.text = "/theme light"
+        await run.pilot.press("enter")
+        await run.shows("The colours are not kept for the next start")
 
 
 async def test_the_terminals_own_colours_are_only_named() -> None:

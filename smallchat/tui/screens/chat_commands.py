@@ -156,7 +156,8 @@ class ChatCommands(NoteCommands):
             self.app.search_themes()
             return
         self.app.theme = themes.named(name)
-        self.tell(f'To keep them: theme = "{name}" in {paths.config_file()}')
+        if self._settings.theme is not None:
+            self.tell(f'The next start takes theme = "{self._settings.theme}" again, as the settings say')
 
     # Completion
 
