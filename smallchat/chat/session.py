@@ -17,6 +17,9 @@ from smallchat.chat.store import Store
 from smallchat.chat.titles import title_of
 from smallchat.errors import StorageError
 
+TITLED = 2000
+"""Characters of what is sent along in which a name is looked for, where nothing else was said."""
+
 
 class Session:
     """One conversation along its active path."""
@@ -91,7 +94,7 @@ class Session:
     ) -> Turn:
         """The user's next message, saved at once; `given`: what the model reads before it, and of what."""
         if not self.title:
-            self.title = title_of(text)
+            self.title = title_of(text if text.strip() else given[:TITLED])
         turn = Turn("user", text, parent=self.last, given=given)
         turn.sources, turn.attached = list(sources), list(attached)
         return self._add(turn)

@@ -176,7 +176,8 @@ class Store:
     def said(self, limit: int = 500) -> list[str]:
         """What the user said in any conversation, newest first, each text once."""
         sql = """SELECT content FROM messages JOIN conversations ON conversations.id = conversation
-            WHERE role = 'user' AND deleted IS NULL GROUP BY content ORDER BY max(messages.id) DESC LIMIT ?"""
+            WHERE role = 'user' AND content != '' AND deleted IS NULL
+            GROUP BY content ORDER BY max(messages.id) DESC LIMIT ?"""
         with self._told():
             return [row["content"] for row in self.connection.execute(sql, (limit,))]
 

@@ -46,6 +46,8 @@ def markdown(conversation: Conversation, turns: Sequence[Turn]) -> str:
             parts.append(f"## smallchat\n\n*{made}*" if made else "## smallchat")
         if turn.content.strip():
             parts.append(turn.content.strip("\n"))
+        elif turn.attached:
+            parts.append("Sent along: " + "; ".join(one.label for one in turn.attached))
         if turn.sources:
             parts.append("Sources: " + "; ".join(source.where for source in turn.sources))
     return "\n\n".join(parts) + "\n"

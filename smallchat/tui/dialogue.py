@@ -402,7 +402,7 @@ class Dialogue:
 
     def _said(self, turns: Sequence[Turn]) -> list[Message]:
         """Without answers that stayed empty."""
-        return [Message(turn.role, turn.told, tuple(turn.ids)) for turn in turns if turn.content]
+        return [Message(turn.role, turn.told, tuple(turn.ids)) for turn in turns if turn.told]
 
     def _system(self) -> list[Message]:
         """What every prompt of this conversation begins with, always the same."""

@@ -146,6 +146,44 @@ async def test_a_file_that_vanishes_or_holds_no_text_is_told_before_anything_is_
         await run.until(lambda: run.engine.chats)
 
 
+async def test_attachments_alone_are_a_message() -> None:
+    async with running() as run:
+        await run.pilot.press("enter")
+        run.prompt.post_message(events.Paste(LONG))
+        await run.shows("▤ pasted text 1, 40 lines")
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.chats)
+        assert [message.content for message in run.engine.chats[0].messages] == [LONG]
+        run.engine.answer("Forty lines.")
+        await run.shows("▤ pasted text 1, 40 lines", "Forty lines.")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        assert (run.chat.attached, run.chat._store.pastes(run.chat.dialogue.session.id)) == ([], [])
+        await run.ask("And?")
+        assert [message.content for message in run.engine.chats[1].messages] == [LONG, "Forty lines.", "And?"]
+        run.engine.answer("Yes.")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        await run.pilot.press("up", "up")
+        assert run.prompt.text == "And?"  # nothing empty among what was written before
+    async with running() as run:
+        await run.shows("Line 0")
+        run.chat.open(run.chat._store.conversations()[0])
+        await run.shows("▤ pasted text 1, 40 lines", "Forty lines.")
+
+
+async def test_what_waits_to_be_sent_is_not_sent_empty() -> None:
+    async with running() as run:
+        await run.ask("Long?")
+        run.prompt.post_message(events.Paste(LONG))
+        await run.shows("▤ pasted text 1, 40 lines")
+        await run.pilot.press("enter")
+        await run.until(lambda: "Waiting" in run.hint)
+        run.chat._take_out(run.chat.attached[0], insert=False)
+        run.engine.answer("Done.")
+        await run.until(lambda: not run.chat.dialogue.busy and not run.chat._queued)
+        await run.settle()
+        assert len(run.turns) == 2
+
+
 async def test_a_long_paste_is_a_line_that_can_be_read_and_taken_out() -> None:
     async with running() as run:
         run.prompt.post_message(events.Paste(LONG))

@@ -121,7 +121,7 @@ class Branching(Messages):
     def send_edit(self, text: str) -> None:
         """The other words are found: send them, unless they are the same."""
         turn = self._keeper.edited
-        if turn is None or self._busy():
+        if turn is None or self._busy() or not (text.strip() or turn.attached):
             return
         if text != turn.content:
             self.dialogue.edit(turn, text)

@@ -249,6 +249,8 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         if self._keeper.edited is not None:
             self.send_edit(event.text)
             return
+        if not event.text.strip() and not self.attached:
+            return
         try:
             call = commands.called(event.text)
             if call is None and (self.attached or mentioned(event.text)):
@@ -265,7 +267,10 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
     def send(self, text: str) -> None:
         """Say it, or do it; the prompt then only holds what was typed behind it."""
-        self.prompt.said.add(text)
+        if text.strip():
+            self.prompt.said.add(text)
+        elif not self.attached:  # what was waiting to be sent was taken out meanwhile
+            return
         call = commands.called(text)
         if call is None and self.asks_notes and not self.attached:
             call = commands.named("notes"), text

@@ -61,8 +61,8 @@ class Messages(Reading):
         if selected and selected.strip():
             self.app.copy_to_clipboard(selected)
             self.clear_selection()
-        elif turn is not None and turn.content:
-            self.app.copy_to_clipboard(turn.content)
+        elif turn is not None and turn.told:
+            self.app.copy_to_clipboard(turn.content or turn.told)
 
     def action_copy_code(self) -> None:
         """A code block of the focused message, or else of the last answer; asks which."""
@@ -87,7 +87,7 @@ class Messages(Reading):
         turn = self.transcript.focused_turn
         if turn is not None:
             sent = [f"▤ {one.label}\n{turn.given[one.start : one.end]}" for one in turn.attached]
-            text = "\n\n".join([turn.content, *sent])
+            text = "\n\n".join(filter(None, [turn.content, *sent]))
             self.app.push_screen(ViewScreen("You" if turn.role == "user" else "smallchat", text))
 
     def action_step_back(self) -> None:

@@ -31,7 +31,7 @@ class Prompt(TextArea):
     ]
 
     class Submitted(Message):
-        """Enter was pressed on something."""
+        """Enter was pressed."""
 
         def __init__(self, text: str) -> None:
             super().__init__()
@@ -83,8 +83,7 @@ class Prompt(TextArea):
             self.insert("\n")
             self.scroll_cursor_visible()
         elif key in self._send:
-            if self.text.strip():
-                self.post_message(self.Submitted(self.text))
+            self.post_message(self.Submitted(self.text))  # also without text: attachments alone are a message
         elif key == "enter":
             return True  # remapped: it does nothing, rather than what nobody expects
         else:

@@ -48,7 +48,8 @@ class UserTurn(TurnView):
     """What the user said, as it was typed."""
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(plain(self.turn.content)), classes="said")
+        if self.turn.content.strip() or not self.turn.attached:
+            yield Static(Content(plain(self.turn.content)), classes="said")
         if self.turn.attached:
             yield Static(Content("\n".join(map(attached_text, self.turn.attached))), classes="attached")
         yield self._note
