@@ -15,10 +15,11 @@ NOTHING = "Nothing in your notes fits this question."
 """Said instead of asking the model, where no passage holds enough of what was asked."""
 
 _RULES = (
-    "Below are passages of my notes. Answer my question from them alone, in a sentence or two. After what "
-    "you take from a note, name it by its title in double square brackets, as [[{title}]]. If the passages "
-    "do not answer the question, say that the notes do not say."
+    "Below are passages of my notes. Answer my question from them{along} alone, in a sentence or two. "
+    "After what you take from a note, name it by its title in double square brackets, as [[{title}]]. If the "
+    "passages do not answer the question, say that the notes do not say."
 )
+_ALONG = " and from what stands above"
 
 
 def fitting(hits: Sequence[Hit]) -> list[Hit]:
@@ -28,17 +29,18 @@ def fitting(hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in own if hit.score >= best / 3][:MOST]
 
 
-def given(hits: Sequence[Hit], small: bool) -> str:
+def given(hits: Sequence[Hit], small: bool, along: bool = False) -> str:
     """What stands before the question in the prompt; empty where there is no hit.
 
     `small`: in the form that the built-in demonstration was trained on, which knows one note and no rules.
+    `along`: other texts stand before it, which may be answered from too.
     """
     if not hits:
         return ""
     if small:
         return f"Here is a note:\n\n{_titled(hits[0])}"
     blocks = [f"[[{hit.title}]], lines {hit.first}–{hit.last}:\n{hit.text}" for hit in hits]
-    return "\n\n".join([_RULES.format(title=hits[0].title), *blocks])
+    return "\n\n".join([_RULES.format(title=hits[0].title, along=_ALONG if along else ""), *blocks])
 
 
 def cited(answer: str, title: str) -> bool:

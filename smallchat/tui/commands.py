@@ -24,6 +24,8 @@ class Command:
     meaning: str
     """What it does; a key in it is written as its name in braces, see `keys.KeyNames`."""
     asks: bool = False
+    takes_along: bool = False
+    """What is attached to the prompt goes with it."""
     completes: str = ""
     """What its argument names, for completion: a kind of `completing.Names`; empty: nothing in particular."""
 
@@ -58,7 +60,11 @@ COMMANDS = (
     Command("export", "file", "the conversation into a new file: .md, or all of it: .json", completes="file"),
     Command("theme", "[name]", "colours of the app", completes="theme"),
     Command(
-        "notes", "question", "ask your notes; without a question: every message, or no longer", asks=True
+        "notes",
+        "question",
+        "ask your notes; without a question: every message, or no longer",
+        asks=True,
+        takes_along=True,
     ),
     Command("search", "words", "search the notes as you type ({search_notes})"),
     Command("sources", "", "open the sources of the last answer ({sources})"),

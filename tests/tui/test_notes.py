@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from textual import events
 
 from smallchat.notes.transcripts import FOLDER
 from smallchat.tui import commands
@@ -58,6 +59,47 @@ async def test_a_question_is_asked_about_passages_and_shows_its_sources(vault: P
         await run.shows("In February", "• [[Garden plan]] › Trees, lines 6–8")
         await run.ask("And the pear?")
         assert "Prune the apple tree in February." in run.engine.chats[0].messages[0].content
+
+
+async def test_notes_and_attachments_go_into_one_prompt(vault: Path) -> None:
+    pasted = "\n".join(f"neighbour's rule {number}" for number in range(40))
+    async with running(notes=str(vault)) as run:
+        await opened(run)
+        run.prompt.post_message(events.Paste(pasted))
+        await run.shows("▤ pasted text 1")
+        await run.ask("/notes When do I prune the apple tree?")
+        (message,) = run.engine.chats[0].messages
+        assert message.content.startswith(f"{pasted}\n\nBelow are passages of my notes. Answer")
+        assert "from them and from what stands above alone" in message.content
+        assert "Prune the apple tree in February." in message.content
+        assert message.content.endswith("\n\nWhen do I prune the apple tree?")
+        run.engine.answer("In February [[Garden plan]].")
+        await run.shows("• [[Garden plan]] › Trees", "▤ pasted text 1")
+        asked = run.turns[0]
+        assert asked.given[asked.attached[0].start : asked.attached[0].end] == pasted
+        assert run.chat.attached == []
+        run.prompt.post_message(events.Paste(pasted))
+        await run.shows("▤ pasted text 1, 40 lines  ")
+        await enter(run, "/notes")
+        await run.shows("asks your notes")
+        assert len(run.chat.attached) == 1
+        await run.ask("Who painted the Mona Lisa?")
+        assert run.engine.chats[1].messages[-1].content == f"{pasted}\n\nWho painted the Mona Lisa?"
+        await run.shows("Nothing in your notes fits: the answer is from what was sent along")
+
+
+async def test_notes_and_attachments_that_do_not_fit_are_refused_and_kept(vault: Path) -> None:
+    pasted = "x" * 3000
+    async with running(notes=str(vault)) as run:
+        await opened(run)
+        run.prompt.post_message(events.Paste(pasted))
+        await run.shows("▤ pasted text 1")
+        await enter(run, "/notes When do I prune the apple tree?")
+        told = "the context holds 4,096. F7 takes out"
+        await run.until(lambda: any(told in note.message for note in run.app._notifications))
+        assert run.prompt.text == "/notes When do I prune the apple tree?"
+        assert [one.text for one in run.chat.attached] == [pasted]
+        assert run.engine.chats == [] and run.turns == []
 
 
 async def test_when_nothing_fits_no_model_is_asked(vault: Path) -> None:

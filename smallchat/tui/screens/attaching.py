@@ -95,7 +95,7 @@ class Attaching(ChatCommands):
 
     def with_attached(self, text: str) -> str:
         """`text` as the model would be given it now."""
-        given, _ = attachments.together([one for one in self.attached if not one.problem])
+        given, _ = attachments.together(self.sendable)
         return "\n\n".join(filter(None, (given, text)))
 
     async def on_prompt_pasted(self, event: Prompt.Pasted) -> None:
@@ -121,11 +121,11 @@ class Attaching(ChatCommands):
                 f"{bad.label} {bad.problem}", self.key_names.told("{attachments} takes it out")
             )
 
-    def drop_attached(self, conversation: int | None) -> None:
-        """They are sent, with a message that is saved; `conversation`: where they were written."""
-        if any(one.kind == "paste" for one in self.attached):
-            self._save_pastes(conversation, [])
-        self.attached = []
+    def drop_attached(self, conversation: int | None, sent: Sequence[Attachment]) -> None:
+        """These are sent, with a message that is saved; `conversation`: where they were written."""
+        self.attached = [one for one in self.attached if one not in sent]
+        if any(one.kind == "paste" for one in sent):
+            self._save_pastes(conversation, [one.text for one in self.attached if one.kind == "paste"])
         self.show_attached()
 
     def restore_attached(self) -> None:

@@ -113,7 +113,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         if self.notebook is None:
             self.open_notes()
         self.run_worker(_prepare, thread=True)
-        self.run_worker(self.catch_up(), group="search")
+        self.run_worker(self.catch_up(), group="index")  # a search ends the search before it
         self.run_worker(self._run_engine(), group="engine", exclusive=True)
 
     async def _run_engine(self) -> None:
@@ -253,7 +253,8 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
             return
         try:
             call = commands.called(event.text)
-            if call is None and (self.attached or mentioned(event.text)):
+            takes_along = call is None or call[0].takes_along
+            if takes_along and (self.attached or mentioned(event.text)):
                 await self.sync_files(event.text)
                 self.check_attached()
         except SmallchatError as error:
@@ -269,10 +270,10 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         """Say it, or do it; the prompt then only holds what was typed behind it."""
         if text.strip():
             self.prompt.said.add(text)
-        elif not self.attached:  # what was waiting to be sent was taken out meanwhile
+        elif not self.sendable:  # what was waiting to be sent was taken out meanwhile
             return
         call = commands.called(text)
-        if call is None and self.asks_notes and not self.attached:
+        if call is None and self.asks_notes and text.strip():
             call = commands.named("notes"), text
         if call is None or call[0].asks:
             self._told_failure = None  # without a model, the dialog comes again
@@ -280,12 +281,9 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
             self.prompt.forget(text)
             self.run_command(*call, text)
             return
-        key, (given, places) = (
-            self.dialogue.session.id,
-            together([one for one in self.attached if not one.problem]),
-        )
-        self._keeper.send(text, given, places)
-        self.drop_attached(key)
+        key, sent = self.dialogue.session.id, self.sendable
+        self._keeper.send(text, *together(sent))
+        self.drop_attached(key, sent)
         self.prompt.forget(text)
         self.transcript.anchor()
         self.wake()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from smallchat.chat.records import Source, Turn
 from smallchat.errors import NotesError, SmallchatError
 from smallchat.tui import commands
+from smallchat.tui.attachments import Attachment, together
 from smallchat.tui.editor import open_at
 from smallchat.tui.faults import tell_fault
 from smallchat.tui.screens.change import ChangeScreen
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 CANDIDATES = 12
 """Passages that are looked at for a question."""
+ANSWER_SHARE = 4
+"""One part in so many of the context is left for the answer."""
 NOTES_SHARE = 2
 """Passages and question take at most one part in so many of the context."""
 SUMMARISE = "Summarise this note in one or two sentences."
@@ -31,8 +35,18 @@ SUMMARISE_SMALL = "Summarise this note."
 class NoteCommands(NoteTaking):
     """What can be done with notes from the prompt."""
 
+    attached: list[Attachment]
     _offer: tuple[Turn, str] | None = None
     """A question whose answer is a summary of the note at this path."""
+
+    @property
+    def sendable(self) -> list[Attachment]:
+        """What is attached and can be sent."""
+        return [one for one in self.attached if not one.problem]
+
+    def drop_attached(self, conversation: int | None, sent: Sequence[Attachment]) -> None:
+        """These are sent, with a message that is saved; `conversation`: where they were written."""
+        raise NotImplementedError
 
     def run_command(self, command: commands.Command, argument: str, typed: str) -> None:
         """Carry out a command; where it fails, what was typed comes back into the prompt."""
@@ -65,25 +79,50 @@ class NoteCommands(NoteTaking):
             )
             self.wake()
             return
-        from smallchat.notes.question import NOTHING, fitting, given
+        sent = self.sendable  # before anything is waited for: the prompt is empty already
+        from smallchat.notes.question import NOTHING, fitting
         from smallchat.notes.search import search
 
         index, session = self.book().index, self.dialogue.session
+        key = session.id
         hits = fitting(await asyncio.to_thread(search, index, question, CANDIDATES))
+        along, places = together(sent)
+        hits, given = await self._given(hits, along, question)
+        if self.dialogue.busy or self.dialogue.session is not session:
+            raise NotesError("Another answer is being made", "Ask again after it")
+        self.transcript.anchor()
+        if given:
+            self.dialogue.send(question, given, [_source(hit) for hit in hits], places)
+            self.drop_attached(key, sent)
+        else:
+            session.ask(question)
+            session.reply(NOTHING)
+        if sent and not hits:
+            self.tell("Nothing in your notes fits: the answer is from what was sent along")
+        self.wake()
+
+    async def _given(self, hits: list[Hit], along: str, question: str) -> tuple[list[Hit], str]:
+        """As many of the passages as there is room for, and the text of `along` and of them.
+
+        Raises `NotesError` where not even one has room beside `along`.
+        """
+        from smallchat.notes.question import given
+
         small = self._small
         if small:
             hits = hits[:1]
         while len(hits) > 1 and await self._too_long(given(hits, small), question):
-            hits.pop()
-        if self.dialogue.busy or self.dialogue.session is not session:
-            raise NotesError("Another answer is being made", "Ask again after it")
-        self.transcript.anchor()
-        if hits:
-            self.dialogue.send(question, given(hits, small), [_source(hit) for hit in hits])
-        else:
-            session.ask(question)
-            session.reply(NOTHING)
-        self.wake()
+            hits = hits[:-1]
+        if not (hits and along):
+            return hits, along or given(hits, small)
+        while hits:
+            both = f"{along}\n\n{given(hits, small, along=True)}"
+            tokens = await self.dialogue.measure(f"{both}\n\n{question}")
+            if tokens <= self.context_size - self.context_size // ANSWER_SHARE:
+                return hits, both
+            hits = hits[:-1]
+        what = f"With one note, this has {tokens:,} tokens; the context holds {self.context_size:,}"
+        raise NotesError(what, self.key_names.told("{attachments} takes out what is sent along"))
 
     @property
     def _small(self) -> bool:
@@ -104,7 +143,7 @@ class NoteCommands(NoteTaking):
         asked = SUMMARISE_SMALL if self._small else SUMMARISE
         given = f"Here is a note:\n\n{text}"
         tokens = await self.dialogue.measure(f"{given}\n\n{asked}")
-        if tokens > self.context_size - self.context_size // 4:
+        if tokens > self.context_size - self.context_size // ANSWER_SHARE:
             what = f"The note {note.path} has {tokens:,} tokens, the context holds {self.context_size:,}"
             raise NotesError(what, "Start smallchat with a larger --context")
         if self.dialogue.busy:
