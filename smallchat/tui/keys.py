@@ -145,6 +145,19 @@ SIDEBAR_KEYS = (
 """While the sidebar has the focus: what is done to the marked conversation."""
 
 
+_FOOTER = (
+    "stop",
+    *(f"screen.{key.action}" for key in (*MESSAGE_KEYS, *SIDEBAR_KEYS) if key.footer),
+    *("help", "new", "app.quit", "again", "search_said", "conversations", "copy_answer", "models", "panel"),
+)
+"""Actions as they are bound, the most important first: while something is marked, what is done to it."""
+
+
+def importance(action: str) -> int:
+    """Where an action stands among those that want room in the footer: 0 is the most important."""
+    return _FOOTER.index(action) if action in _FOOTER else len(_FOOTER)
+
+
 class KeyNames:
     """The user's keys, as texts on the screen name them."""
 

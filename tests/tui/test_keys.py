@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
+from textual.binding import Binding
 
 from smallchat import paths
 from smallchat.chat.session import Session
@@ -13,6 +15,7 @@ from smallchat.settings import UsageError
 from smallchat.tui import keynames, keys
 from smallchat.tui.history import History
 from smallchat.tui.screens.help import HelpScreen
+from smallchat.tui.widgets.footer import KeyFooter
 from tests.tui.running import MODEL, Running, running
 
 CODE = "First:\n\n```python\nprint(1)\n```\n\n1. and\n\n   ```\n   inside\n   ```\n"
@@ -156,6 +159,45 @@ async def test_every_text_names_the_users_own_keys() -> None:
         await run.pilot.press("f11")
         await run.shows_no_more("leaves it as it was")
         assert USUAL.findall(run.screen) == []
+
+
+def footer(run: Running) -> list[str]:
+    """Words of the footer as they can be seen; fails where one of them is cut."""
+    words = "|".join({key.footer for key in (*keys.KEYS, *keys.MESSAGE_KEYS) if key.footer})
+    line = run.screen.split("\n")[-1].strip()
+    assert re.fullmatch(rf"(?:\S+ (?:{words}) ?)+", line), line
+    return re.findall(rf"\S+ ({words})", line)
+
+
+def test_every_word_of_the_footer_has_its_importance() -> None:
+    bound = [
+        binding
+        for table in (keys.bindings, keys.message_bindings, keys.sidebar_bindings)
+        for binding in table()
+    ]
+    shown = {binding.action for binding in bound if isinstance(binding, Binding) and binding.show}
+    ranks = [keys.importance(action) for action in shown]
+    assert len(set(ranks)) == len(shown) and keys.importance("nothing") not in ranks
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+async def test_the_footer_shows_whole_words_the_important_ones_and_none_twice(width: int) -> None:
+    async with running(size=(width, 24)) as run:
+        await run.answer("Hello?", "Hi.")
+        await run.shows("seed 7")
+        await run.shows("f1 Help", "^n New")
+        await run.pilot.press("escape")
+        await run.shows("y Copy c Code v Select e Edit r Again o Go on")
+        await run.settle()
+        found = footer(run)
+        assert len(set(found)) == len(found)
+        assert ("Write" in found) == (width >= 80)
+        await run.pilot.resize_terminal(100, 24)
+        await run.shows("t Tokens i Write")
+        await run.pilot.press("escape")
+        await run.ask("Long?")
+        await run.shows("esc Stop")
+        assert run.app.screen.query_one(KeyFooter).virtual_size.width <= 100
 
 
 async def test_a_message_and_its_code_are_copied() -> None:

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Footer, TextArea
+from textual.widgets import TextArea
 
 from smallchat import paths
 from smallchat.chat.records import Conversation
@@ -34,6 +34,7 @@ from smallchat.tui.screens.conversations import Conversations
 from smallchat.tui.screens.model_choice import ModelChoice
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.footer import KeyFooter
 from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.attached import AttachedLines
 from smallchat.tui.widgets.prompt.hint import hint
@@ -96,7 +97,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
                 yield self.attached_lines
                 yield self.prompt
             yield self.panel
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         """Show what there is; the model is loaded behind the first frame."""
