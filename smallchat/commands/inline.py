@@ -19,6 +19,7 @@ from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.engine.checkpoints.forget import forget
 from smallchat.engine.client import EngineClient, LoadOptions
+from smallchat.engine.events import TooLong
 from smallchat.errors import ExitCode, StorageError
 from smallchat.settings import Settings
 from smallchat.tui.dialogue import Dialogue
@@ -42,7 +43,7 @@ HELP = "\n".join(
 )
 ASK, MORE = "› ", "… "
 ESCAPE, INTERRUPT = "\x1b", "\x03"
-YES, NO = ("y", "Y"), ("n", "N")
+YES, NO = ("y", "yes"), ("n", "no")
 
 
 class Inline:
@@ -141,8 +142,9 @@ class Inline:
     def _typed(self, key: str) -> None:
         """A key while an answer comes, or while it is asked what may be left out."""
         if self._dialogue.too_long is not None:
-            if key in (*YES, *NO, ESCAPE, INTERRUPT):
-                self._dialogue.leave_out(key in YES)
+            said = key.strip(" \r\n").lower()  # those who type whole lines end it with Enter
+            if said in (*YES, *NO, ESCAPE, INTERRUPT):
+                self._dialogue.leave_out(said in YES)
         elif key in (ESCAPE, INTERRUPT):
             self._dialogue.stop()
 
@@ -150,7 +152,8 @@ class Inline:
         """Print the answer as it comes, and save it meanwhile."""
         importing = asyncio.ensure_future(asyncio.to_thread(_result_text))
         ask()
-        dialogue, asked = self._dialogue, False
+        dialogue = self._dialogue
+        asked: TooLong | None = None
         last = dialogue.session.last
         printed = len(last.content) if last is not None and last.status == "streaming" else 0
         while True:
@@ -159,9 +162,9 @@ class Inline:
                 print(plain(answer.content[printed:]), end="", flush=True)
                 printed = len(answer.content)
             self._keeper.save_when_due()
-            if dialogue.too_long is not None and not asked:
-                asked = True
-                many = count(dialogue.too_long.messages, "message")
+            if dialogue.too_long is not None and dialogue.too_long is not asked:
+                asked = dialogue.too_long
+                many = count(asked.messages, "message")
                 _note(f"The context is full: go on without the oldest {many}? Y leaves out, N gives up")
             if not dialogue.busy:
                 break

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from smallchat import paths
+from smallchat.chat.store import Store
 from tests.support.models import script, scripted, vocabulary
 from tests.support.terminal import needs_tmux, terminal
 
@@ -120,6 +121,44 @@ def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: di
     ]
     said = talk.read_text(encoding="utf-8")
     assert "Hello there" in said and "ABCDEFGHIJKL" in said
+
+
+def test_without_a_full_screen_it_is_asked_before_anything_is_left_out(
+    tmp_path: Path, endless: Path, env: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "smallchat", "--model", str(endless), "--context", "96", "--inline"]
+    with terminal(tmp_path, [*command, "--threads", "1"], env) as window:
+        window.ends_with("Ctrl+D ends\n›")
+        window.type("Begin")
+        window.press("Enter")
+        window.ends_with("cut: the context is full\n›")  # the answer never ends by itself
+        for word, key in (("First", "n"), ("Second", "Escape"), ("Third", "C-c")):
+            window.type(word)
+            window.press("Enter")
+            window.ends_with("Y leaves out, N gives up")
+            window.press("x", "Up")  # neither yes nor no
+            window.press(key)
+            window.ends_with("and nothing was left out\n›")
+        window.type("Last")
+        window.press("Enter")
+        window.ends_with("Y leaves out, N gives up")
+        window.press("y", "Enter")
+        window.ends_with("cut: the context is full\n›")
+        window.press("C-d")
+        window.shows("ended with 0")
+    told = stored()
+    assert [row[1] for row in told if row[0] == "user"] == ["Begin", "First", "Second", "Third", "Last"]
+    assert [row[2] for row in told if row[0] == "assistant"] == [
+        "complete",
+        "stopped",
+        "stopped",
+        "stopped",
+        "complete",
+    ]
+    store = Store(paths.conversations())
+    (conversation,) = store.conversations()
+    assert store.turns(conversation.id)[-1].trimmed == 3  # Begin, its answer, First
+    store.close()
 
 
 def test_a_session_without_a_full_screen(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
