@@ -30,6 +30,7 @@ from smallchat.engine.events import (
 )
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling
+from smallchat.tui import composing
 
 RECENT = 200
 """Tokens that the panel's sparkline remembers."""
@@ -158,7 +159,7 @@ class Dialogue:
         self.pinned = text
         if not text or self.ready is None or self.busy:
             return
-        messages = [*self._system(), Message("user", "?")]
+        messages = [*composing.system(self.session, text), Message("user", "?")]
         try:
             self._warm_request = self.client.chat(messages, self.sampling, max_tokens=1)
         except EngineError as error:
@@ -173,7 +174,8 @@ class Dialogue:
 
         Estimated from the length where no model is loaded.
         """
-        messages = [*([] if alone else self._system()), Message("user", text)]
+        begun = [] if alone else composing.system(self.session, self.pinned)
+        messages = [*begun, Message("user", text)]
         if self.ready is not None:
             with contextlib.suppress(EngineError, asyncio.CancelledError, TimeoutError):
                 told = await asyncio.wait_for(self.told(self.client.count(messages)), MEASURE_SECONDS)
@@ -218,7 +220,8 @@ class Dialogue:
 
     def would_be_left_out(self) -> list[Message]:
         """The messages that `too_long` asks about."""
-        said = [message for message in self._messages() if message.role != "system"]
+        composed = composing.conversation(self.session, self.pinned, but=self.answer)
+        said = [message for message in composed if message.role != "system"]
         return said[: self.too_long.messages] if self.too_long is not None else []
 
     def leave_out(self, agreed: bool) -> None:
@@ -236,11 +239,7 @@ class Dialogue:
 
     def messages_before(self, turn: Turn) -> list[Message]:
         """What an answer was made from."""
-        path, at = [], turn.parent
-        while at is not None:
-            path.append(at)
-            at = at.parent
-        return self._system() + self._said(path[::-1])[turn.trimmed :]
+        return composing.before(self.session, self.pinned, turn)
 
     def told(self, request: int) -> asyncio.Future[Event]:
         """What the engine first says to a request of one's own; listened for from now on."""
@@ -280,7 +279,9 @@ class Dialogue:
         if self._count_request:
             self._count_next = draft
             return
-        messages = [*self._messages(counted=True), *([Message("user", draft)] if draft else [])]
+        messages = composing.conversation(self.session, self.pinned)  # with what there is of an answer
+        if draft:
+            messages.append(Message("user", draft))
         try:
             self._count_request = self.client.count(messages)
         except EngineError as error:
@@ -381,7 +382,8 @@ class Dialogue:
         """Have the engine make the answer that was begun."""
         answer = self.answer
         assert answer is not None
-        sampling, messages, begun = _drawn(answer), self._messages(), answer.ids
+        sampling, begun = _drawn(answer), answer.ids
+        messages = composing.conversation(self.session, self.pinned, but=answer)
         if self._resumes:
             # Its own seed has drawn what there is, and would draw the same again.
             sampling, begun = replace(sampling, seed=None), []
@@ -393,21 +395,6 @@ class Dialogue:
             )
         except EngineError as error:
             self._end_engine(Failed(error.what, error.cure, int(error.exit_code)))
-
-    def _messages(self, counted: bool = False) -> list[Message]:
-        """The conversation as the model is given it; for a count, with what there is of the answer."""
-        turns = [turn for turn in self.session.turns if counted or turn is not self.answer]
-        left_out = max((turn.trimmed for turn in self.session.turns), default=0)
-        return self._system() + self._said(turns)[left_out:]
-
-    def _said(self, turns: Sequence[Turn]) -> list[Message]:
-        """Without answers that stayed empty."""
-        return [Message(turn.role, turn.told, tuple(turn.ids)) for turn in turns if turn.told]
-
-    def _system(self) -> list[Message]:
-        """What every prompt of this conversation begins with, always the same."""
-        text = "\n\n".join(filter(None, (self.pinned, self.session.system)))
-        return [Message("system", text)] if text else []
 
     def _finish(self, status: str, reason: str) -> None:
         answer = self.answer
