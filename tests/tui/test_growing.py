@@ -38,6 +38,10 @@ async def test_streamed_in_pieces_it_looks_as_it_does_whole(name: str) -> None:
         whole = shown(run)
         await run.pilot.press("ctrl+n")
         await run.ask("go?")
+        clock = run.chat.clock
+        assert clock is not None
+        clock._timer.pause()  # this test ticks itself; as in the app, never two at once
+        await run.until(lambda: not clock._due)
         for start in range(0, len(text), 5):
             run.engine.say(text[start : start + 5])
             await run.chat.tick()
@@ -45,6 +49,7 @@ async def test_streamed_in_pieces_it_looks_as_it_does_whole(name: str) -> None:
                 await run.pilot.pause()
         run.engine.finish()
         await run.until(lambda: not run.chat.dialogue.busy)
+        clock._timer.resume()
         await run.settle()
         assert shown(run) == whole
 
