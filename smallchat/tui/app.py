@@ -74,9 +74,9 @@ class SmallchatApp(faults.Guarded, InTurn):
             except OSError as error:
                 what = f"The colours are not kept for the next start: {error.strerror or error}"
                 self.notify(what, severity="warning", markup=False)
-        if self.no_color:
-            kept = [one for one in self._filters if not isinstance(one, Monochrome | NoColor)]
-            self._filters = [*kept, NoColor() if self.native_ansi_color else Monochrome()]
+        kept = [one for one in self._filters if not isinstance(one, Monochrome | NoColor)]
+        grey = [NoColor() if self.native_ansi_color else Monochrome()] if self.no_color else []
+        self._filters = [*kept, *grey]
 
     async def on_mount(self) -> None:
         """Open the conversations; where they cannot be read, ask how to go on."""

@@ -89,4 +89,4 @@ def _available(row: dict[str, Any]) -> ListedModel:
 
 def line(model: ListedModel) -> tuple[str, str, str]:
     """Name, size and the rest, for a table."""
-    return model.name, size(model.bytes), f"{model.told} · {model.place}"
+    return one_line(model.name), size(model.bytes), one_line(f"{model.told} · {model.place}")

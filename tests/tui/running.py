@@ -16,6 +16,7 @@ from textual.pilot import Pilot
 from smallchat import paths
 from smallchat.chat.records import Turn
 from smallchat.engine.client import LoadOptions
+from smallchat.hub.known import Reference
 from smallchat.settings import Settings
 from smallchat.tui.app import SmallchatApp
 from smallchat.tui.screens.chat import ChatScreen
@@ -140,14 +141,16 @@ async def running(
     ready: bool = True,
     load: LoadOptions = MODEL,
     sidebar: bool = False,
+    wanted: tuple[str, Reference] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Running]:
     """The app, on the folder of this test; with `ready`, its model is loaded. Fails on any fault.
 
     Without `sidebar` it is hidden until a test asks for it: the talk is then as wide as it was made for.
+    `wanted` is a model that is to be fetched first.
     """
     engine = engine or ScriptedEngine()
-    app = SmallchatApp(Settings(**settings), load, engine, paths.conversations())
+    app = SmallchatApp(Settings(**settings), load, engine, paths.conversations(), wanted)
     app.CLOSE_TIMEOUT = None  # however slow the machine
     async with app.run_test(size=size, notifications=True) as pilot:
         run = Running(app, engine, pilot)

@@ -7,17 +7,13 @@ import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from smallchat import paths
 from smallchat.engine.client import LoadOptions
 from smallchat.errors import ExitCode
 from smallchat.hub.installed import hub_cache
 from smallchat.hub.known import parse
-from smallchat.settings import Settings
-from smallchat.tui.app import SmallchatApp
 from tests.hub.test_pull import CONTENT, OFFICIAL, hub
 from tests.support.hub import Hub
-from tests.support.scripted_engine import ScriptedEngine
-from tests.tui.running import Running
+from tests.tui.running import Running, running
 
 __all__ = ["hub"]
 
@@ -29,16 +25,9 @@ async def fetching(size: tuple[int, int] = (120, 40)) -> AsyncIterator[Running]:
     """The app, started with `--model 4b` where there is none."""
     reference = parse("4b")
     assert reference is not None
-    engine = ScriptedEngine()
-    app = SmallchatApp(Settings(model="4b"), BUILTIN, engine, paths.conversations(), ("4b", reference))
-    app.CLOSE_TIMEOUT = None
-    async with app.run_test(size=size, notifications=True) as pilot:
-        run = Running(app, engine, pilot)
+    wanted = ("4b", reference)
+    async with running(size=size, ready=False, load=BUILTIN, sidebar=True, wanted=wanted, model="4b") as run:
         yield run
-        if engine.starts:
-            await run.settle_frames()
-            run.chat.clock.stop()
-    assert app.faults == []
 
 
 async def test_a_model_is_offered_with_its_size_fetched_and_then_loaded(hub: Hub) -> None:

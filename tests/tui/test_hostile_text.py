@@ -109,6 +109,23 @@ async def test_a_paste_is_cleaned() -> None:
         check(run)
 
 
+async def test_what_comes_into_the_prompt_from_elsewhere_is_harmless() -> None:
+    """What was said before, to be said again or in other words: an imported conversation may hold all."""
+    async with running() as run:
+        await run.answer(f"question {HOSTILE}", "answer")
+        await run.settle()
+        await run.pilot.press("escape", "up", "e")
+        await run.until(lambda: "In other words" in str(run.prompt.border_title))
+        assert run.prompt.text.startswith("question ␛]0;owned␇")
+        check(run)
+        await run.pilot.press("enter")
+        await run.until(lambda: not run.prompt.text)
+        assert len(run.engine.chats) == 1  # the words are the same: it is no branch
+        await run.pilot.press("up")
+        assert run.prompt.text.startswith("question ␛]0;owned␇")
+        check(run)
+
+
 async def test_a_huge_paste_is_cut_and_the_screen_goes_on() -> None:
     async with running() as run:
         run.prompt.post_message(events.Paste("many words in a line " * 50_000))

@@ -1,244 +1,168 @@
-"""Pictures of the screens, with every figure frozen. `pytest --snapshot-update` takes them anew."""
+"""Pictures of every screen: in each size, dark, light and without colour. The ways to them are in `walks`.
+
+`pytest --snapshot-update` takes them anew; look at each one before it is kept.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import re
+import threading
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from textual.pilot import Pilot
+from pytest_textual_snapshot import SVGImageExtension
+from syrupy.assertion import SnapshotAssertion
+from textual.widgets import Input
 
-from smallchat.chat.session import Session
-from smallchat.chat.store import Store
-from smallchat.settings import Settings
-from smallchat.tui.app import SmallchatApp
+from smallchat.tui import clock, themes
+from smallchat.tui.models import ListedModel
+from smallchat.tui.screens import fetch, models
+from smallchat.tui.screens.chat import ChatScreen
 from smallchat.tui.widgets.panel import memory
-from tests.support.scripted_engine import MIB, ScriptedEngine, budgeted, telemetry
-from tests.tui.running import MODEL, Running
+from smallchat.tui.widgets.panel.panel import Panel
+from tests.hub.test_pull import hub
+from tests.support.hub import Hub
+from tests.support.scripted_engine import MIB
+from tests.tui import walks
+from tests.tui.running import Running
 
-ANSWER = """Prune it in **February**, after the last hard frost:
+__all__ = ["hub"]
 
-1. Take out dead and crossing wood.
-2. Shorten the leaders by a third.
-3. Never more than a *quarter* of the tree in one year.
+SIZES = ((80, 24), (160, 50))
+LOOKS = ("light", "dark", "plain")
+"""Plain: without colour."""
+_CLIPPING = re.compile(r'\s*<clipPath.*?</clipPath>| clip-path="[^"]*"', re.DOTALL)
+"""A third of such a file, and nothing that is seen."""
 
-```python
-def months(tree: str) -> list[str]:
-    return {"apple": ["Feb", "Mar"]}.get(tree, [])
-```
 
-| tree | month |
-|---|---|
-| apple | February |
-| plum | July |
-
-See the `garden log` for last year's dates."""
-
-Script = Callable[[Running], Awaitable[None]]
-Compare = Callable[..., bool]
+def by_size(size: tuple[int, int]) -> str:
+    """As it is written in the names of pictures."""
+    return f"{size[0]}x{size[1]}"
 
 
 @pytest.fixture
-def picture(snap_compare: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., bool]:
-    """Compares the screen after a script with its picture."""
+def still(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A world in which nothing differs from one run to the next; the folder that the app is started in."""
+
+    async def listed() -> list[ListedModel]:
+        return walks.MODELS
+
+    hub.gate = threading.Event()
+    monkeypatch.setattr(fetch, "time", SimpleNamespace(monotonic=lambda: 8.0))
+    monkeypatch.setattr(models, "listed", listed)
     monkeypatch.setattr(memory, "own_memory", lambda: 60 * MIB)
-    monkeypatch.setenv("SMALLCHAT_HOME", "/home/you/smallchat")
-
-    def compare(script: Script, size: tuple[int, int] = (120, 40), theme: str = "smallchat-dark") -> bool:
-        engine = ScriptedEngine()
-        app = SmallchatApp(Settings(theme=theme), MODEL, engine, tmp_path / "conversations.sqlite3")
-
-        async def run_before(pilot: Pilot[None]) -> None:
-            run = Running(app, engine, pilot)
-            await run.until(lambda: engine.starts)
-            try:
-                await script(run)
-                await run.settle()
-            except pytest.fail.Exception as error:  # it is no Exception to Textual, which would go on waiting
-                raise AssertionError(error) from None
-
-        return snap_compare(app, terminal_size=size, run_before=run_before)
-
-    return compare
+    monkeypatch.setattr(clock, "TICK", 0.05)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("SMALLCHAT_HOME", "smallchat")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
-async def empty(run: Running) -> None:
-    run.engine.ready(demo=True, name="smallchat demo")
-    await run.settle()
+async def rest(run: Running) -> None:
+    """Wait until the screen changes no more by itself, or only with the answer that is being made."""
+    chats = [screen for screen in run.app.screen_stack if isinstance(screen, ChatScreen)]
+    if chats and not chats[0].dialogue.working:
+        await run.settle()
+    else:
+        await run.settle_frames()
 
 
-async def chat(run: Running) -> None:
-    run.engine.ready()
-    await run.until(lambda: run.chat.dialogue.ready)
-    await run.ask("When do I prune the apple tree?")
-    for start in range(0, len(ANSWER), 7):
-        run.engine.say(ANSWER[start : start + 7], seconds=0.03 + 0.02 * (start % 5) / 5)
-        if start % 119 == 70:
-            run.engine.say("", seconds=0.075, waited=0.04)
-    run.engine.finish()
-    await run.until(lambda: not run.chat.dialogue.busy)
-    await run.ask("And the pear tree?")
-    run.engine.too_long(2)
-    await run.shows("Leave them out")
-    await run.pilot.press("enter")
-    await run.until(lambda: len(run.engine.chats) == 3)
-    run.engine.say("The pear ", "can wait ", "until ", "March.")
-    run.engine.finish("cancelled")
-    run.engine.emit(budgeted(telemetry(step=3)))
-    await run.type("thanks, and the")
+async def picture(run: Running, look: str) -> str:
+    """The screen in this look, which the running app takes on."""
+    app = run.app
+    app.no_color = look == "plain"
+    panels = [panel for screen in app.screen_stack for panel in screen.query(Panel) if panel.shown]
+    if panels:
+        run.chat.wake()
+        await run.until(lambda: all(panel._shown.no_color == app.no_color for panel in panels))
+    app.theme = themes.named("dark" if app.no_color else look)
+    if app.no_color:  # the theme is the one of the picture before: nothing is drawn anew by itself
+        app.watch_theme()
+        app.refresh_css(animate=False)
+    await run.pilot.pause()
+    await run.pilot.pause()
+    return taken(run)
 
 
-async def chinese(run: Running) -> None:
-    run.engine.ready()
-    await run.until(lambda: run.chat.dialogue.ready)
-    await run.answer(
-        "什么时候修剪苹果树?", "**二月**,在最后一次霜冻之后。\n\n" + "每年最多剪掉四分之一。" * 8
-    )
-    await run.type("那梨树呢?👨‍👩‍👧 한국어 かな")
+def taken(run: Running) -> str:
+    """The screen as it is."""
+    return _CLIPPING.sub("", run.app.export_screenshot(simplify=True))
 
 
-async def stepping(run: Running) -> None:
-    await chinese(run)
-    await run.settle()
-    run.engine.considered = "你每最剪掉的。,"
-    await run.pilot.press("escape", "t")
-    await run.shows("“你”")
-    await run.pilot.press("home", *["right"] * 40)
-    await run.shows("token 41 of")
-    await run.until(lambda: len(run.engine.looks[-1]) == 40)
+def compare(drawn: Mapping[str, str], snapshot: SnapshotAssertion, folder: Path) -> None:
+    """Fails with all that differ from what is kept; as they are now, they lie in `folder`."""
+    pictures = snapshot.use_extension(SVGImageExtension)
+    wrong = []
+    for name, svg in drawn.items():
+        if svg != pictures(name=name):
+            wrong.append(folder / f"{name}.svg")
+            wrong[-1].write_text(svg, encoding="utf-8")
+    assert not wrong
 
 
-async def show_help(run: Running) -> None:
-    await empty(run)
-    await run.pilot.press("f1")
+@pytest.mark.parametrize("size", SIZES, ids=by_size)
+@pytest.mark.parametrize("name", walks.WALKS)
+async def test_screens(
+    name: str, size: tuple[int, int], still: Path, hub: Hub, snapshot: SnapshotAssertion
+) -> None:
+    start = walks.WALKS[name]
+    walks.prepare(still, start)
+    drawn = {}
+    async with walks.started(start, size) as run:
+        async for stop in start.walk(run):
+            await rest(run)
+            for look in LOOKS:
+                drawn[f"{stop}-{look}"] = await picture(run, look)
+        hub.gate.set()  # the end waits for the thread that fetches
+    compare(drawn, snapshot, still)
 
 
-async def broken(run: Running) -> None:
-    run.engine.fail("/models/small.gguf ends in the middle of tensor blk.3.ffn_up_exps", "Download it again")
-    await run.shows("Load again")
+@asynccontextmanager
+async def begun(look: str, size: tuple[int, int], still: Path) -> AsyncIterator[Running]:
+    """The app from its start in this look, at the first stop of the chat's walk."""
+    start = walks.WALKS["chat"]
+    walks.prepare(still, start)
+    theme = "dark" if look == "plain" else look
+    with pytest.MonkeyPatch.context() as patch:
+        if look == "plain":
+            patch.setenv("NO_COLOR", "1")
+        async with walks.started(start, size, theme) as run:
+            await anext(start.walk(run))
+            yield run
 
 
-async def narrow_panel(run: Running) -> None:
-    await chat(run)
-    await run.pilot.press("f3")
+@pytest.mark.parametrize("look", ["light", "plain"])
+async def test_a_look_taken_on_is_the_look_begun_with(look: str, still: Path) -> None:
+    async with begun(look, SIZES[0], still) as run:
+        await rest(run)
+        alike = taken(run)
+    async with begun("dark", SIZES[0], still / "again") as run:
+        assert await picture(run, look) == alike
 
 
-def test_an_empty_start(picture: Compare) -> None:
-    assert picture(empty)
+@pytest.mark.parametrize("size", SIZES, ids=by_size)
+@pytest.mark.parametrize("look", ["contrast", "terminal"])
+async def test_other_colours(
+    look: str, size: tuple[int, int], still: Path, snapshot: SnapshotAssertion
+) -> None:
+    async with begun(look, size, still) as run:
+        await rest(run)
+        compare({look: taken(run)}, snapshot, still)
 
 
-def test_a_chat(picture: Compare) -> None:
-    assert picture(chat)
-
-
-def test_a_chat_in_80_by_24(picture: Compare) -> None:
-    assert picture(chat, size=(80, 24))
-
-
-def test_the_panel_in_80_by_24(picture: Compare) -> None:
-    assert picture(narrow_panel, size=(80, 24))
-
-
-def test_the_panel_on_the_whole_screen(picture: Compare) -> None:
-    async def whole(run: Running) -> None:
-        await chat(run)
-        await run.pilot.press("f6", "f6", "right", "right", "down")
-
-    assert picture(whole)
-
-
-def test_a_chat_on_paper(picture: Compare) -> None:
-    assert picture(chat, theme="smallchat-light")
-
-
-def test_a_chat_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert picture(chat)
-
-
-def test_a_chat_in_chinese(picture: Compare) -> None:
-    assert picture(chinese, size=(100, 30))
-
-
-def test_stepping_back_in_80_by_24(picture: Compare) -> None:
-    assert picture(stepping, size=(80, 24))
-
-
-def test_stepping_back_without_colour(picture: Compare, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert picture(stepping, size=(160, 50))
-
-
-def test_the_help(picture: Compare) -> None:
-    assert picture(show_help)
-
-
-def save(tmp_path: Path) -> None:
-    """Conversations in several scripts, one pinned, one with branches."""
-    store = Store(tmp_path / "conversations.sqlite3")
-    for title, answer in (
-        ("Garden plan", "Prune the **apple tree** in February."),
-        ("A letter to the tax office about the second half of last year", "Dear tax office,"),
-        ("家族の予定 👨‍👩‍👧", "明日はりんごの木を剪定します。"),
-        ("متى نقلم شجرة التفاح؟", "في شباط."),
-    ):
-        session = Session(store)
-        session.ask(title)
-        session.reply(answer)
-        if title == "Garden plan":
-            session.reply("Or in March: the apple tree does not mind.")
-            assert session.id
-            store.pin(session.id, True)
-    store.close()
-
-
-async def conversations(run: Running) -> None:
-    await empty(run)
-    await run.pilot.press("ctrl+o", "enter", "ctrl+o", "down", "delete")
-    await run.settle()
-
-
-async def search(run: Running) -> None:
-    await empty(run)
-    await run.pilot.press("ctrl+f")
-    await run.until(lambda: run.chat.sidebar.field.has_focus)
-    run.chat.sidebar.field.value = "apple tree"
-    await run.until(lambda: run.chat.sidebar._found)
-
-
-async def branches(run: Running) -> None:
-    await empty(run)
-    await run.pilot.press("ctrl+o", "enter")
-    await run.until(lambda: run.transcript.can_focus)
-    await run.pilot.press("escape", "left")
-    await run.shows("‹ 1/2 ›")
-
-
-def test_conversations(picture: Compare, tmp_path: Path) -> None:
-    save(tmp_path)
-    assert picture(conversations, size=(160, 50))
-
-
-def test_conversations_in_80_by_24(picture: Compare, tmp_path: Path) -> None:
-    save(tmp_path)
-    assert picture(conversations, size=(80, 24), theme="smallchat-light")
-
-
-def test_a_search_without_colour(picture: Compare, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", "1")
-    save(tmp_path)
-    assert picture(search)
-
-
-def test_a_search_in_80_by_24(picture: Compare, tmp_path: Path) -> None:
-    save(tmp_path)
-    assert picture(search, size=(80, 24))
-
-
-def test_a_branch(picture: Compare, tmp_path: Path) -> None:
-    save(tmp_path)
-    assert picture(branches, theme="smallchat-light")
-
-
-def test_a_model_that_does_not_load(picture: Compare) -> None:
-    assert picture(broken)
+@pytest.mark.parametrize("size", SIZES, ids=by_size)
+@pytest.mark.parametrize("look", LOOKS)
+async def test_the_palette(
+    look: str, size: tuple[int, int], still: Path, snapshot: SnapshotAssertion
+) -> None:
+    """It is Textual's own, and keeps the colours in which it was opened."""
+    async with begun(look, size, still) as run:
+        await run.pilot.press("ctrl+p")
+        await run.until(lambda: run.app.screen.query(Input))
+        run.app.screen.query_one(Input).cursor_blink = False
+        await run.shows("Theme")
+        await rest(run)
+        compare({look: taken(run)}, snapshot, still)

@@ -36,7 +36,7 @@ def test_text_is_readable(theme: Theme) -> None:
     assert contrast(theme.foreground, theme.background) > 10
     for colour in (theme.primary, theme.error, theme.variables["quiet"]):
         assert contrast(colour, theme.background) > least
-    assert contrast(theme.variables["faint"], theme.background) > (7 if theme is themes.CONTRAST else 2.4)
+    assert contrast(theme.variables["faint"], theme.background) > (7 if theme is themes.CONTRAST else 3)
 
 
 @pytest.mark.parametrize("theme", OURS, ids=lambda theme: theme.name)

@@ -8,7 +8,7 @@ from smallchat.chat.records import Turn
 from smallchat.tui.dialogue import CONTINUED
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.messages import Messages
-from smallchat.tui.text import one_line
+from smallchat.tui.text import one_line, plain
 
 EDITING = {
     "user": "In other words · {send} makes a branch · {messages} leaves it as it was",
@@ -123,7 +123,7 @@ class Branching(Messages):
         turn = self._keeper.edited
         if turn is None or self._busy() or not (text.strip() or turn.attached):
             return
-        if text != turn.content:
+        if text != plain(turn.content):
             self.dialogue.edit(turn, text)
         self.end_edit()
         self.transcript.anchor()

@@ -351,7 +351,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
     def _said(self) -> list[str]:
         try:
-            return self._store.said()
+            return [plain(text) for text in self._store.said()]
         except StorageError as error:
             self._tell_storage(error)
             return []

@@ -18,7 +18,7 @@ from smallchat.tui.faults import Guarded
 from smallchat.tui.models import ListedModel, line, listed
 from smallchat.tui.text import plain
 
-NAME_CELLS, SIZE_CELLS = 34, 7
+NAME_CELLS, SIZE_CELLS = 52, 7
 
 
 class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
@@ -83,6 +83,5 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
             (mark, "$primary"),
             Content(name).truncate(NAME_CELLS, ellipsis=True, pad=True),
             bytes_told.rjust(SIZE_CELLS),
-            "  ",
-            (rest, "$quiet"),
+            (f"\n  {rest}", "$quiet"),
         )

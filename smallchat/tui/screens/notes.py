@@ -62,6 +62,7 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
         self._find = find
         self._places = list(places)
         self._words = Input(words, placeholder="Words of a note", id="words", select_on_focus=False)
+        self._words.cursor_blink = False
         self._list = OptionList(markup=False)
         self._preview = Static("", markup=False)
         self._told = Static("", classes="quiet", markup=False)
@@ -165,7 +166,7 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
 
 def _line(place: Place) -> Content:
     lines = f"{place.first}–{place.last}" if place.first != place.last else f"{place.first}"
-    head = Content.assemble((one_line(place.label), "bold"), (f"  {lines}", "$faint"))
+    head = Content.assemble((one_line(place.label), "bold"), (f"  {lines}", "$quiet"))
     if not place.snippet:
         return head
     pieces, at = [], 0

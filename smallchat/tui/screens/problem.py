@@ -84,7 +84,7 @@ def storage_problem(error: StorageError) -> ProblemScreen:
     """Conversations cannot be read: chat without saving, or begin a new file, or quit."""
     ways = [
         ("memory", "Go on without saving"),
-        ("new", "Keep the file aside, start a new one"),
+        ("new", "Start a new file"),
         ("quit", "Quit"),
     ]
     return ProblemScreen(error.what, error.cure, ways)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from textual.content import Content
 from textual.widget import Widget
 
@@ -38,7 +39,9 @@ class TopLine(Widget):
         width = self.content_size.width
         name = Content.assemble(("smallchat", "bold $primary"), "  ")
         warning = Content.assemble(("  not saved", "$error")) if not self._saves else Content("")
-        model = Content(self._model).truncate(max(0, width - 26), ellipsis=True)
+        # Where the two are too long, the model's name gives way first, down to half of the line.
+        model_room = max(width // 2, width - 26 - cell_len(self._title))
+        model = Content(self._model).truncate(max(0, min(model_room, width - 26)), ellipsis=True)
         room = width - name.cell_length - warning.cell_length - model.cell_length - 2
         title = Content(self._title).truncate(max(0, room), ellipsis=True)
         left = name + title + warning

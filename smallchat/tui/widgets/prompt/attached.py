@@ -35,7 +35,7 @@ class AttachedLines(Widget, can_focus=False):
         if (more := len(attachments) - ROWS) > 0:
             lines.append(Content.styled(f"… and {more} more", "$quiet"))
         if lines and attachments:
-            lines[0] += Content.styled(f"  {self._keys['attachments']} shows, takes out", "$faint")
+            lines[0] += Content.styled(f"  {self._keys['attachments']} shows, takes out", "$quiet")
         if lines != self._lines:
             self._lines = lines
             self.display = bool(lines)

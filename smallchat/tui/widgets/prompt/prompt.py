@@ -15,7 +15,7 @@ from smallchat.tui import keys
 from smallchat.tui.attachments import is_long
 from smallchat.tui.completing import Completion
 from smallchat.tui.history import History
-from smallchat.tui.text import pasted
+from smallchat.tui.text import pasted, plain
 from smallchat.tui.widgets.prompt.completions import Completions
 
 PASTE_LIMIT = 200_000
@@ -157,6 +157,10 @@ class Prompt(TextArea):
     def on_text_area_selection_changed(self) -> None:
         """The cursor is elsewhere."""
         self.offer()
+
+    def load_text(self, text: str) -> None:
+        """Take a text from elsewhere (an editor, a file of conversations), made harmless."""
+        super().load_text(plain(text))
 
     def forget(self, text: str) -> None:
         """Drop `text`, which was sent. What was typed behind it in the meantime stays."""

@@ -107,4 +107,4 @@ def _label(what: str | Conversation) -> Content:
         return Content(what)
     told = f"{age(time.time() - what.updated)} · {count(what.messages, 'message')}"
     title = Content(one_line(what.title)).truncate(TITLE_CELLS, ellipsis=True)
-    return Content.assemble(title, "  ", (told, "$faint"))
+    return Content.assemble(title, "  ", (told, "$quiet"))
