@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smallchat.tui.widgets.transcript.growing import AHEAD, AnswerParagraph
+from smallchat.tui.widgets.transcript.growing import AnswerParagraph, ahead
 from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
 from tests.tui.running import Running, running
 
@@ -40,8 +40,8 @@ async def test_streamed_in_pieces_it_looks_as_it_does_whole(name: str) -> None:
         await run.ask("go?")
         clock = run.chat.clock
         assert clock is not None
-        clock._timer.pause()  # this test ticks itself; as in the app, never two at once
         await run.until(lambda: not clock._due)
+        clock._due = True  # this test ticks itself; as in the app, never two at once
         for start in range(0, len(text), 5):
             run.engine.say(text[start : start + 5])
             await run.chat.tick()
@@ -49,7 +49,8 @@ async def test_streamed_in_pieces_it_looks_as_it_does_whole(name: str) -> None:
                 await run.pilot.pause()
         run.engine.finish()
         await run.until(lambda: not run.chat.dialogue.busy)
-        clock._timer.resume()
+        clock._due = False
+        run.chat.wake()
         await run.settle()
         assert shown(run) == whole
 
@@ -63,7 +64,7 @@ async def test_a_paragraph_takes_lines_ahead_only_while_it_grows() -> None:
         paragraph = run.app.screen.query_one(AnswerParagraph)
         await run.until(lambda: paragraph.size.height > 5)
         needed = len([line for line in run.screen.split("\n") if "word" in line])
-        await run.until(lambda: paragraph.size.height == needed + AHEAD)
+        await run.until(lambda: paragraph.size.height == needed + ahead(paragraph.size.width))
         run.engine.finish()
         await run.until(lambda: paragraph.size.height == needed)
 

@@ -61,7 +61,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._load = load
         self._store = store
         session = Session.first(store, settings.system)
-        self.dialogue = Dialogue(client, session, settings.sampling(), self.wake)
+        self.dialogue = Dialogue(client, session, settings.sampling(), self.moved)
         self._keeper = Keeper(self.dialogue)
         remapped = keys.remapped(settings.keys)
         self.key_names = keys.KeyNames(remapped)
@@ -129,7 +129,12 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     # The clock
 
     def wake(self) -> None:
-        """Something changed: draw it soon."""
+        """The user did something: draw it now."""
+        if self.clock is not None:
+            self.clock.now()
+
+    def moved(self) -> None:
+        """Something changed: draw it at the next tick."""
         if self.clock is not None:
             self.clock.wake()
 
@@ -141,11 +146,12 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         """Draw, save and count what is due; sleep when there is nothing."""
         dialogue = self.dialogue
         with self.app.batch_update():  # one frame for all of it
-            await self._show_welcome()
-            await self.transcript.show(dialogue)
             self._topline.show(dialogue, self._store.saves)
             self.panel.show(dialogue)
             self.show_sidebar()
+            await self._show_welcome()
+            # Last, because others take their turn while it waits: all that changed is then in one frame.
+            await self.transcript.show(dialogue)
         state = (dialogue.busy, dialogue.ready, dialogue.session)
         if state != self._state:
             self._state = state
@@ -295,7 +301,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._keeper.typed(event.text_area.text)
         if self._to_count_at is None:
             self._to_count_at = time.monotonic() + COUNT_AFTER
-        self.wake()
+        self.moved()
 
     def on_choice_chosen(self, event: Choice.Chosen) -> None:
         """A line of the welcome was picked."""
@@ -364,6 +370,7 @@ def _prepare() -> None:
     import smallchat.tui.widgets.transcript.markdown  # noqa: F401
 
     # What is loaded by now stays until the end, and a look through everything for garbage holds the screen up
-    # for up to a tenth of a second, in which no key is echoed: it comes seldom, and leaves that out.
+    # for a tenth of a second and more, in which no key is echoed: it comes seldom, and leaves that out. Still
+    # less often, what is not collected would be too much for a small memory budget.
     gc.freeze()
-    gc.set_threshold(700, 10, 50)
+    gc.set_threshold(700, 10, 150)

@@ -41,6 +41,7 @@ class Messages(Reading):
         if self.focused is self.transcript or not self.dialogue.session.turns:
             self.prompt.focus()
         else:
+            self.transcript.can_focus = True  # the key may come before the first message is drawn
             self.transcript.focus()
 
     def action_turn(self, step: int) -> None:

@@ -22,12 +22,17 @@ from textual.widgets._markdown import (  # no public names yet
 )
 from textual.widgets.markdown import MarkdownBlock
 
-AHEAD = 2
-"""Lines that a growing paragraph takes before it needs them: it grows a few at once."""
+AHEAD = 200
+"""Cells that a growing paragraph takes before it needs them, in whole lines: it grows a few at once."""
+
+
+def ahead(width: int) -> int:
+    """Lines of so many cells that a growing paragraph takes before it needs them."""
+    return max(2, round(AHEAD / width))
 
 
 class AnswerParagraph(MarkdownParagraph):
-    """A paragraph that takes `AHEAD` lines more than it needs while it grows, until `settle`."""
+    """A paragraph that takes `AHEAD` cells more than it needs while it grows, until `settle`."""
 
     _ahead = False
 
@@ -38,7 +43,7 @@ class AnswerParagraph(MarkdownParagraph):
             lines = content.get_height(cast(RulesMap, self.styles), width)
             if lines > height:
                 self._ahead = True
-                self.styles.min_height = lines + AHEAD
+                self.styles.min_height = lines + ahead(width)
             layout = lines != height and not self._ahead
         super().update(content, layout=layout)
 

@@ -100,11 +100,11 @@ class AnswerTurn(TurnView):
             self._trimmed.display = True
         fragment = turn.content[self._drawn :]
         streaming = turn.status == "streaming"
+        told = progress_text(turn, progress, self.keys) if streaming else result_text(turn)
+        self.note(" · ".join(filter(None, (self.place, told))))
         if fragment:
             self._drawn += len(fragment)
             await self._text.write(fragment)
-        told = progress_text(turn, progress, self.keys) if streaming else result_text(turn)
-        self.note(" · ".join(filter(None, (self.place, told))))
         self.set_class(turn.status == "failed", "-failed")
         if turn.parent is not None and turn.parent.sources:
             self._show_sources(turn.parent.sources)
