@@ -22,6 +22,7 @@ from smallchat.engine.events import (
     Pieces,
     PromptProgress,
     Ready,
+    Resized,
     Storage,
     Telemetry,
     Token,
@@ -133,6 +134,7 @@ class ScriptedEngine:
         self.dead = False
         self._queue: asyncio.Queue[Envelope | None] = asyncio.Queue()
         self._number = 0
+        self._resize = 0
         self._generated = 0
 
     # What the app calls
@@ -192,7 +194,12 @@ class ScriptedEngine:
         self._check()
         self._number += 1
         self.resizes.append(mem)
+        self._resize = self._number
         return self._number
+
+    def resized(self, event: Resized | Failed) -> None:
+        """What came of the last resize."""
+        self.emit(event, self._resize)
 
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         self._check()
