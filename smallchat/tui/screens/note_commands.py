@@ -62,8 +62,7 @@ class NoteCommands(NoteTaking):
         except SmallchatError as error:
             self.tell(str(error))
             if not self.prompt.text:
-                self.prompt.text = typed
-                self.prompt.move_cursor(self.prompt.document.end)
+                self.prompt.give_back(typed)
         except Exception as error:
             tell_fault(self.app, error)
 

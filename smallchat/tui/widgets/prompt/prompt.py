@@ -169,6 +169,11 @@ class Prompt(TextArea):
             self.text = rest
             self.move_cursor(self.document.end)
 
+    def give_back(self, text: str) -> None:
+        """What was sent and refused, to be corrected. No list opens over what is told about it."""
+        self.text = self._declined = text
+        self.move_cursor(self.document.end)
+
     async def _on_paste(self, event: events.Paste) -> None:
         """Insert what was pasted, harmless and at most `PASTE_LIMIT` characters of it; a long one is told."""
         event.stop()

@@ -70,7 +70,10 @@ class Marking(VerticalScroll, inherit_bindings=False):
         return True
 
     def on_focus(self) -> None:
-        """Begin where this was left if that is in view, and with the last turn at the end."""
+        """Begin where this was left, or led to, if that is in view, and with the last turn at the end."""
+        if self._reveal is not None:  # on its way into view
+            self._wake()
+            return
         seen = [view for view in self._views if view.region.intersection(self.region).height]
         if seen and (self.at_end or self._marked_view() not in seen):
             self._marked = seen[-1].turn
