@@ -82,9 +82,18 @@ async def picture(run: Running, look: str) -> str:
     if app.no_color:  # the theme is the one of the picture before: nothing is drawn anew by itself
         app.watch_theme()
         app.refresh_css(animate=False)
-    await run.pilot.pause()
-    await run.pilot.pause()
+    await unchanged(run)
     return taken(run)
+
+
+async def unchanged(run: Running) -> None:
+    """Wait until the screen is the same several times, and no button looks pressed any more."""
+    before, same = None, 0
+    while same < 3:
+        await run.until(lambda: not run.app.screen.query("Button.-active"))
+        await run.pilot.pause(0.02)
+        now = run.app.screen._compositor.render_strips()
+        before, same = now, same + 1 if now == before else 0
 
 
 def taken(run: Running) -> str:
@@ -140,6 +149,7 @@ async def test_a_look_taken_on_is_the_look_begun_with(look: str, still: Path) ->
         await rest(run)
         alike = taken(run)
     async with begun("dark", SIZES[0], still / "again") as run:
+        await rest(run)
         assert await picture(run, look) == alike
 
 
