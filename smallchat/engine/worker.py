@@ -248,8 +248,7 @@ class Worker:
 
     def _pieces(self, text: str, ids: list[int]) -> Pieces:
         tokenizer = self._loaded().tokenizer
-        known = all(0 <= token < tokenizer.size for token in ids) and tokenizer.says(ids) == text
-        found = ids if known else tokenizer.encode(text)
+        found = ids if tokenizer.spells(ids, text) else tokenizer.encode(text)
         return Pieces(tuple(found), tuple(map(tokenizer.bytes_of, found)))
 
     def _telemetry(self, number: int, force: bool = False) -> None:

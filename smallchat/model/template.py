@@ -123,8 +123,7 @@ class ChatTemplate:
         ids, content = message.get("ids"), message["content"]
         if not ids or ids == self._said.get(content):
             return ids or ()
-        known = all(0 <= token < tokenizer.size for token in ids)
-        return ids if known and tokenizer.says(ids) == content else ()
+        return ids if tokenizer.spells(ids, content) else ()
 
     def _stop(self) -> None:
         process = self._process

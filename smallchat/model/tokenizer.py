@@ -103,6 +103,10 @@ class Tokenizer:
         stream = self.stream()
         return "".join(map(stream.push, ids)) + stream.finish()
 
+    def spells(self, ids: Sequence[int], text: str) -> bool:
+        """Whether these are tokens of this vocabulary, and say exactly `text`."""
+        return all(0 <= token < self.size for token in ids) and self.says(ids) == text
+
     def bytes_of(self, token_id: int) -> bytes:
         """The bytes that one token stands for."""
         token = self._tokens[token_id]
