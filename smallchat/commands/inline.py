@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -43,7 +44,9 @@ HELP = "\n".join(
 )
 ASK, MORE = "› ", "… "
 ESCAPE, INTERRUPT = "\x1b", "\x03"
-YES, NO = ("y", "yes"), ("n", "no")
+YES, NO = "y", "n"
+# Whole sequences: an arrow key is more than the Esc that it begins with, and so is a letter pressed with Alt.
+_KEY = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1bO.|\x1b[^\x1b]|.", re.DOTALL)
 
 
 class Inline:
@@ -142,9 +145,8 @@ class Inline:
     def _typed(self, key: str) -> None:
         """A key while an answer comes, or while it is asked what may be left out."""
         if self._dialogue.too_long is not None:
-            said = key.strip(" \r\n").lower()  # those who type whole lines end it with Enter
-            if said in (*YES, *NO, ESCAPE, INTERRUPT):
-                self._dialogue.leave_out(said in YES)
+            if key.lower() in (YES, NO, ESCAPE, INTERRUPT):
+                self._dialogue.leave_out(key.lower() == YES)
         elif key in (ESCAPE, INTERRUPT):
             self._dialogue.stop()
 
@@ -228,8 +230,8 @@ def _keys(loop: asyncio.AbstractEventLoop, take: Callable[[str], None]) -> Itera
     kept = termios.tcgetattr(terminal)
 
     def typed() -> None:
-        # Whole sequences: an arrow key is more than the Esc that it begins with.
-        take(os.read(terminal, 1024).decode("utf-8", "replace"))
+        for key in _KEY.findall(os.read(terminal, 1024).decode("utf-8", "replace")):
+            take(key)
 
     tty.setcbreak(terminal)
     loop.add_reader(terminal, typed)
