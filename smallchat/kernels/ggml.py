@@ -39,8 +39,12 @@ class GgmlKernels(NumpyKernels):
     nothing is rounded then.
     """
 
+    piece = 1 << 21
+    """8 MB of float32, one matrix of an expert of the 21B."""
+
     def __init__(self, library: Path, probe: bool = True) -> None:
         """Raises `KernelError` where the library does not compute here; `probe` tries it in a child."""
+        super().__init__()
         self.name = f"ggml ({library.parent.name})"
         if probe and not _works(str(library)):
             raise KernelError(f"ggml does not run on this machine: {library}", "Use --kernels numpy")
@@ -50,7 +54,6 @@ class GgmlKernels(NumpyKernels):
             raise KernelError(f"{library} cannot be used: {error}", "Use --kernels numpy") from None
         self._products: dict[tuple[TensorType, str], ggml_abi.Product] = {}
         self._to_float: dict[TensorType, Any] = {}
-        self._scratch = np.empty(0, np.float32)
 
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
@@ -80,12 +83,10 @@ class GgmlKernels(NumpyKernels):
         to_float = self._to_float.get(w.kind)
         if to_float is None:
             to_float = self._to_float[w.kind] = self.context.library.to_float(w.kind)
-        count = w.rows * w.cols
-        if count > len(self._scratch):
-            self._scratch = np.empty(count, np.float32)
+        room = self._room(w.rows * w.cols)
         data = np.ascontiguousarray(w.data)
-        to_float(data.ctypes.data, address_of(self._scratch), count)
-        return self._scratch[:count].reshape(w.rows, w.cols)
+        to_float(data.ctypes.data, address_of(room), len(room))
+        return room.reshape(w.rows, w.cols)
 
 
 @functools.cache

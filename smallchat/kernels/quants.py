@@ -1,7 +1,10 @@
-"""The tensor types of GGUF: how many bytes a block has, and how a block becomes float32.
+"""The tensor types of GGUF: how many bytes a block has, and what its bytes mean.
 
 Layouts as ggml defines them (`block_q4_0` and so on). Every `_q…` function takes uint8
-[blocks, bytes of a block] and gives float32 [blocks, weights of a block]. All numbers are little-endian.
+[blocks, bytes of a block] and gives the block's `Levels`. All numbers are little-endian.
+
+NumPy's loops over a few bytes at a time cost more than the bytes do. So the parts of a block are moved whole,
+as elements of a void type, and all arithmetic runs over contiguous memory.
 """
 
 from __future__ import annotations
@@ -59,6 +62,17 @@ LAYOUTS: dict[TensorType, Layout] = {
 }
 
 
+class Levels(NamedTuple):
+    """What quantised rows hold. A weight is its level · the scale of its group + the offset of its group."""
+
+    values: npt.NDArray[np.int8 | np.uint8]
+    """[rows, groups, weights of a group], in order of the weights."""
+    scales: Floats
+    """[rows, groups]"""
+    offsets: Floats | None = None
+    """[rows, groups]; None: all are zero."""
+
+
 def row_bytes(kind: TensorType, cols: int) -> int:
     """Bytes of a row of `cols` weights. Raises `ValueError` where they do not fill whole blocks."""
     layout = LAYOUTS[kind]
@@ -67,13 +81,34 @@ def row_bytes(kind: TensorType, cols: int) -> int:
     return cols // layout.weights * layout.size
 
 
+def levels_of(kind: TensorType, data: Bytes) -> Levels | None:
+    """Rows, uint8 [rows, row bytes], as small whole numbers; None for the types that hold floats."""
+    read = _LEVELS.get(kind)
+    if read is None:
+        return None
+    values, scales, offsets = read(np.ascontiguousarray(data).reshape(-1, LAYOUTS[kind].size))
+    size = LAYOUTS[kind].weights // scales.shape[1]
+    return Levels(
+        values.reshape(len(data), -1, size),
+        scales.reshape(len(data), -1),
+        None if offsets is None else offsets.reshape(len(data), -1),
+    )
+
+
 def dequantise(kind: TensorType, data: Bytes) -> Floats:
     """uint8 [rows, row bytes] → float32 [rows, cols], always a fresh or read-only array."""
-    if kind is TensorType.F32:
-        return np.ascontiguousarray(data).view("<f4")
-    layout = LAYOUTS[kind]
-    blocks = np.ascontiguousarray(data).reshape(-1, layout.size)
-    return _DECODERS[kind](blocks).reshape(len(data), -1)
+    levels = levels_of(kind, data)
+    if levels is None:
+        return _FLOATS[kind](np.ascontiguousarray(data)).reshape(len(data), -1)
+    return scaled(levels, levels.values.astype(np.float32))
+
+
+def scaled(levels: Levels, values: Floats) -> Floats:
+    """The weights, float32 [rows, cols], in place of `values`: those of `levels`, as float32."""
+    values *= levels.scales[:, :, None]
+    if levels.offsets is not None:
+        values += levels.offsets[:, :, None]
+    return values.reshape(len(values), -1)
 
 
 def quantise_q8_0(values: Floats) -> Bytes:
@@ -87,97 +122,107 @@ def quantise_q8_0(values: Floats) -> Bytes:
     return out.reshape(*values.shape[:-1], -1)
 
 
+def _f32(data: Bytes) -> Floats:
+    return data.view("<f4")
+
+
+def _f16(data: Bytes) -> Floats:
+    """NumPy's own conversion takes four times as long: the bits are moved to where float32 has them, and the
+    exponent is set right by a product, which is exact."""
+    halves = data.view("<i2")
+    bits = halves.astype(np.int32)
+    bits <<= 13
+    bits &= np.int32(-0x70002000)  # without the copies of the sign between it and the exponent
+    values = bits.view(np.float32)
+    values *= np.float32(2.0**112)
+    if values.size and max(values.max(), -values.min()) >= 1 << 16:  # was infinite, or no number
+        return halves.view("<f2").astype(np.float32)
+    return values
+
+
+def _bf16(data: Bytes) -> Floats:
+    return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
+
+
 def _half(raw: Bytes) -> Floats:
     """uint8 [n, 2] → float32 [n, 1]."""
-    return np.ascontiguousarray(raw).view("<f2").astype(np.float32)
+    return raw.view("<f2").astype(np.float32)
 
 
-def _f16(blocks: Bytes) -> Floats:
-    return blocks.view("<f2").astype(np.float32)
+def _packed(raw: Bytes) -> Bytes:
+    """Columns of blocks, uint8 [n, k], as contiguous memory."""
+    return np.ascontiguousarray(raw.view(f"V{raw.shape[1]}")).view(np.uint8)
 
 
-def _bf16(blocks: Bytes) -> Floats:
-    return (blocks.view("<u2").astype(np.uint32) << 16).view(np.float32)
+def _fields(raw: Bytes, bits: int) -> Bytes:
+    """Contiguous uint8 [n, k] → [n, 8 / bits · k]: the lowest `bits` of all k bytes, then the next ones, …"""
+    n, k = raw.shape
+    count, part, mask = 8 // bits, f"V{k}", np.uint8((1 << bits) - 1)
+    out = np.empty((n, count), part)
+    for at in range(count):
+        field = raw >> np.uint8(at * bits) if at else raw
+        out[:, at] = (field & mask if at < count - 1 else field).view(part)[:, 0]
+    return out.view(np.uint8)
 
 
-def _nibbles(raw: Bytes) -> Bytes:
-    """uint8 [n, k] → [n, 2k]: all low halves, then all high halves."""
-    out = np.empty((len(raw), 2 * raw.shape[1]), np.uint8)
-    np.bitwise_and(raw, 15, out=out[:, : raw.shape[1]])
-    np.right_shift(raw, 4, out=out[:, raw.shape[1] :])
-    return out
+def _signed(levels: Bytes, zero: int) -> npt.NDArray[np.int8]:
+    """Levels counted from `zero`; `levels` is changed in place."""
+    levels -= np.uint8(zero)
+    return levels.view(np.int8)
 
 
 def _fifth_bits(raw: Bytes) -> Bytes:
     """uint8 [n, 4] → [n, 32] of 0 or 16: the high bits of 5-bit weights, one a bit, lowest first."""
-    bits: Bytes = np.unpackbits(raw, axis=1, bitorder="little") << np.uint8(4)
-    return bits
+    return np.unpackbits(raw, axis=1, bitorder="little") * np.uint8(16)
 
 
-def _q4_0(blocks: Bytes) -> Floats:
-    values = _nibbles(blocks[:, 2:]).astype(np.float32)
-    values -= 8
-    values *= _half(blocks[:, :2])
-    return values
+def _q4_0(blocks: Bytes) -> Levels:
+    return Levels(_signed(_fields(_packed(blocks[:, 2:]), 4), 8), _half(blocks[:, :2]))
 
 
-def _q4_1(blocks: Bytes) -> Floats:
-    values = _nibbles(blocks[:, 4:]).astype(np.float32)
-    values *= _half(blocks[:, :2])
-    values += _half(blocks[:, 2:4])
-    return values
+def _q4_1(blocks: Bytes) -> Levels:
+    return Levels(_fields(_packed(blocks[:, 4:]), 4), _half(blocks[:, :2]), _half(blocks[:, 2:4]))
 
 
-def _q5_0(blocks: Bytes) -> Floats:
-    values = (_nibbles(blocks[:, 6:]) | _fifth_bits(blocks[:, 2:6])).astype(np.float32)
-    values -= 16
-    values *= _half(blocks[:, :2])
-    return values
+def _q5_0(blocks: Bytes) -> Levels:
+    levels = _fields(_packed(blocks[:, 6:]), 4) | _fifth_bits(blocks[:, 2:6])
+    return Levels(_signed(levels, 16), _half(blocks[:, :2]))
 
 
-def _q5_1(blocks: Bytes) -> Floats:
-    values = (_nibbles(blocks[:, 8:]) | _fifth_bits(blocks[:, 4:8])).astype(np.float32)
-    values *= _half(blocks[:, :2])
-    values += _half(blocks[:, 2:4])
-    return values
+def _q5_1(blocks: Bytes) -> Levels:
+    levels = _fields(_packed(blocks[:, 8:]), 4) | _fifth_bits(blocks[:, 4:8])
+    return Levels(levels, _half(blocks[:, :2]), _half(blocks[:, 2:4]))
 
 
-def _q8_0(blocks: Bytes) -> Floats:
-    values = blocks[:, 2:].view(np.int8).astype(np.float32)
-    values *= _half(blocks[:, :2])
-    return values
+def _q8_0(blocks: Bytes) -> Levels:
+    return Levels(_packed(blocks[:, 2:]).view(np.int8), _half(blocks[:, :2]))
 
 
 def _two_bits(raw: Bytes) -> Bytes:
-    """uint8 [n, 64] → [n, 2, 4, 32]: in each half, four layers of two bits, lowest first."""
-    shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
-    pairs: Bytes = (raw.reshape(-1, 2, 1, 32) >> shifts) & np.uint8(3)
-    return pairs
+    """uint8 [n, 64], columns of blocks → [n, 256]: two halves, in each four layers of two bits."""
+    return _fields(_packed(raw).reshape(-1, 32), 2).reshape(-1, 256)
 
 
-def _q2_k(blocks: Bytes) -> Floats:
+def _q2_k(blocks: Bytes) -> Levels:
     # 16 groups of 16 weights; a byte of `scales` holds a group's scale (low half) and its minimum (high half)
     scales = blocks[:, :16]
-    values = _two_bits(blocks[:, 16:80]).reshape(-1, 16, 16).astype(np.float32)
-    values *= (_half(blocks[:, 80:82]) * (scales & 15))[:, :, None]
-    values -= (_half(blocks[:, 82:84]) * (scales >> 4))[:, :, None]
-    return values
+    return Levels(
+        _two_bits(blocks[:, 16:80]),
+        _half(blocks[:, 80:82]) * (scales & 15),
+        -(_half(blocks[:, 82:84]) * (scales >> 4)),
+    )
 
 
-def _q3_k(blocks: Bytes) -> Floats:
-    masks, low, packed = blocks[:, :32], blocks[:, 32:96], blocks[:, 96:108]
+def _q3_k(blocks: Bytes) -> Levels:
     # Bit b of a mask byte belongs to layer b; a bit that is not set takes 4 away.
-    high = (masks[:, None, :] >> np.arange(8, dtype=np.uint8)[:, None]) & 1
-    values = _two_bits(low).reshape(-1, 8, 32).astype(np.float32)
-    values -= 4 * (1 - high.astype(np.float32))
+    levels = _two_bits(blocks[:, 32:96]) | _fields(_packed(blocks[:, :32]), 1) * np.uint8(4)
     # 16 scales of 6 bits: four low bits as nibbles of 8 bytes, two high bits in the last 4 bytes
-    top = (packed[:, None, 8:] >> np.array([0, 2, 4, 6], np.uint8)[:, None]) & 3
-    scales = (_nibbles(packed[:, :8]) | (top.reshape(-1, 16) << 4)).astype(np.float32)
+    packed = _packed(blocks[:, 96:108])
+    low, top = np.ascontiguousarray(packed[:, :8]), np.ascontiguousarray(packed[:, 8:])
+    scales = (_fields(low, 4) | (_fields(top, 2) * np.uint8(16))).astype(np.float32)
     scales -= 32
     scales *= _half(blocks[:, 108:110])
-    grouped = values.reshape(-1, 16, 16)
-    grouped *= scales[:, :, None]
-    return grouped
+    return Levels(_signed(levels, 4), scales)
 
 
 def _six_bit_scales(packed: Bytes) -> tuple[Bytes, Bytes]:
@@ -188,42 +233,38 @@ def _six_bit_scales(packed: Bytes) -> tuple[Bytes, Bytes]:
     return scales, minima
 
 
-def _k_groups(blocks: Bytes, quants: Bytes) -> Floats:
-    """Scale and shift 8 groups of 32: `quants` is uint8 [n, 256] in order of the weights."""
+def _k_groups(blocks: Bytes, levels: Bytes) -> Levels:
+    """Eight groups of 32: `levels` is [n, 256]."""
     scales, minima = _six_bit_scales(blocks[:, 4:16])
-    values = quants.reshape(-1, 8, 32).astype(np.float32)
-    values *= (_half(blocks[:, :2]) * scales)[:, :, None]
-    values -= (_half(blocks[:, 2:4]) * minima)[:, :, None]
-    return values
+    return Levels(levels, _half(blocks[:, :2]) * scales, -(_half(blocks[:, 2:4]) * minima))
 
 
-def _q4_k(blocks: Bytes) -> Floats:
+def _q4_k(blocks: Bytes) -> Levels:
     # Each 32 bytes hold two groups: the low halves, then the high ones.
-    return _k_groups(blocks, _nibbles(blocks[:, 16:144].reshape(-1, 32)))
+    return _k_groups(blocks, _fields(_packed(blocks[:, 16:144]).reshape(-1, 32), 4).reshape(-1, 256))
 
 
-def _q5_k(blocks: Bytes) -> Floats:
-    fifth: Bytes = (blocks[:, None, 16:48] >> np.arange(8, dtype=np.uint8)[:, None]) & np.uint8(
-        1
-    )  # [n, 8, 32]
-    low = _nibbles(blocks[:, 48:176].reshape(-1, 32)).reshape(-1, 8, 32)
-    return _k_groups(blocks, low | (fifth << np.uint8(4)))
+def _q5_k(blocks: Bytes) -> Levels:
+    low = _fields(_packed(blocks[:, 48:176]).reshape(-1, 32), 4).reshape(-1, 256)
+    return _k_groups(blocks, low | _fields(_packed(blocks[:, 16:48]), 1) * np.uint8(16))
 
 
-def _q6_k(blocks: Bytes) -> Floats:
+def _q6_k(blocks: Bytes) -> Levels:
     # Two halves of 128 weights; in each, four runs of 32 share 64 low bytes and 32 high ones.
-    low = _nibbles(blocks[:, :128].reshape(-1, 64)).reshape(-1, 2, 4, 32)
-    shifts = np.array([0, 2, 4, 6], np.uint8)[:, None]
-    high = (blocks[:, 128:192].reshape(-1, 2, 1, 32) >> shifts) & 3
-    values = (low | (high << 4)).astype(np.float32).reshape(-1, 16, 16)
-    values -= 32
-    values *= (_half(blocks[:, 208:210]) * blocks[:, 192:208].view(np.int8))[:, :, None]
-    return values
+    levels = _fields(_packed(blocks[:, :128]).reshape(-1, 64), 4).reshape(-1, 256)
+    levels |= _two_bits(blocks[:, 128:192]) * np.uint8(16)
+    scales = _packed(blocks[:, 192:208]).view(np.int8).astype(np.float32)
+    scales *= _half(blocks[:, 208:210])
+    return Levels(_signed(levels, 32), scales)
 
 
-_DECODERS: dict[TensorType, Callable[[Bytes], Floats]] = {
+_FLOATS: dict[TensorType, Callable[[Bytes], Floats]] = {
+    TensorType.F32: _f32,
     TensorType.F16: _f16,
     TensorType.BF16: _bf16,
+}
+
+_LEVELS: dict[TensorType, Callable[[Bytes], Levels]] = {
     TensorType.Q4_0: _q4_0,
     TensorType.Q4_1: _q4_1,
     TensorType.Q5_0: _q5_0,
