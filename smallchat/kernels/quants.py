@@ -127,7 +127,7 @@ def _f32(data: Bytes) -> Floats:
 
 
 def _f16(data: Bytes) -> Floats:
-    """NumPy's own conversion takes four times as long: the bits are moved to where float32 has them, and the
+    """NumPy's own conversion takes three times as long: the bits are moved to where float32 has them, and the
     exponent is set right by a product, which is exact."""
     halves = data.view("<i2")
     bits = halves.astype(np.int32)
