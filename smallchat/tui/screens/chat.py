@@ -8,7 +8,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import TextArea
 
@@ -35,6 +34,7 @@ from smallchat.tui.screens.model_choice import ModelChoice
 from smallchat.tui.screens.problem import model_problem
 from smallchat.tui.text import plain
 from smallchat.tui.widgets.footer import KeyFooter
+from smallchat.tui.widgets.ground import Column, Row
 from smallchat.tui.widgets.panel.panel import Panel
 from smallchat.tui.widgets.prompt.attached import AttachedLines
 from smallchat.tui.widgets.prompt.hint import hint
@@ -89,9 +89,9 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
     def compose(self) -> ComposeResult:
         yield self._topline
-        with Horizontal(id="body"):
+        with Row(id="body"):
             yield self.sidebar
-            with Vertical(id="talk"):
+            with Column(id="talk"):
                 yield self.transcript
                 yield self.prompt.completions
                 yield self.attached_lines

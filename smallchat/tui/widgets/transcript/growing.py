@@ -7,10 +7,8 @@ and puts it up again for every word that is added to it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 from textual.content import Content
-from textual.css.styles import RulesMap
 from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets._markdown import (  # no public names yet
@@ -22,6 +20,8 @@ from textual.widgets._markdown import (  # no public names yet
 )
 from textual.widgets.markdown import MarkdownBlock
 
+from smallchat.tui.widgets.ground import Placed, lines
+
 AHEAD = 200
 """Cells that a growing paragraph takes before it needs them, in whole lines: it grows a few at once."""
 
@@ -31,7 +31,7 @@ def ahead(width: int) -> int:
     return max(2, round(AHEAD / width))
 
 
-class AnswerParagraph(MarkdownParagraph):
+class AnswerParagraph(MarkdownParagraph, Placed):
     """A paragraph that takes `AHEAD` cells more than it needs while it grows, until `settle`."""
 
     _ahead = False
@@ -40,11 +40,11 @@ class AnswerParagraph(MarkdownParagraph):
         """See `Static.update`."""
         width, height = self.content_size
         if layout and width and isinstance(content, Content):
-            lines = content.get_height(cast(RulesMap, self.styles), width)
-            if lines > height:
+            needed = lines(self, content)
+            if needed > height:
                 self._ahead = True
-                self.styles.min_height = lines + ahead(width)
-            layout = lines != height and not self._ahead
+                self.styles.min_height = needed + ahead(width)
+            layout = needed != height and not self._ahead
         super().update(content, layout=layout)
 
     def settle(self) -> None:
@@ -54,7 +54,7 @@ class AnswerParagraph(MarkdownParagraph):
             self.styles.min_height = None
 
 
-class AnswerBulletList(MarkdownBulletList):
+class AnswerBulletList(MarkdownBulletList, Placed):
     """Items with bullets."""
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
@@ -62,7 +62,7 @@ class AnswerBulletList(MarkdownBulletList):
             await super()._update_from_block(block)
 
 
-class AnswerOrderedList(MarkdownOrderedList):
+class AnswerOrderedList(MarkdownOrderedList, Placed):
     """Numbered items."""
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:

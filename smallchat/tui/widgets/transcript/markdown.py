@@ -11,6 +11,7 @@ from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownBlock
 
 from smallchat.tui.text import one_line, plain
+from smallchat.tui.widgets.ground import Ground
 from smallchat.tui.widgets.transcript.growing import (
     AnswerBulletList,
     AnswerOrderedList,
@@ -19,7 +20,7 @@ from smallchat.tui.widgets.transcript.growing import (
 )
 
 
-class AnswerMarkdown(Markdown):
+class AnswerMarkdown(Markdown, Ground):
     """A Markdown widget for hostile text. A link shows where it leads and is never opened."""
 
     BLOCKS: dict[str, type[MarkdownBlock]] = {  # noqa: RUF012

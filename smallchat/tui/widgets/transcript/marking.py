@@ -11,10 +11,11 @@ from textual.geometry import Region
 
 from smallchat.chat.records import Turn
 from smallchat.tui import keys
+from smallchat.tui.widgets.ground import Ground
 from smallchat.tui.widgets.transcript.turn import TurnView
 
 
-class Marking(VerticalScroll, inherit_bindings=False):
+class Marking(VerticalScroll, Ground, inherit_bindings=False):
     """A scrolled column of turns of which one can be marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize
 from textual.widgets import Static
@@ -14,6 +13,7 @@ from smallchat.chat.records import Conversation, Turn
 from smallchat.chat.session import Session
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.keys import KeyNames
+from smallchat.tui.widgets.ground import Column
 from smallchat.tui.widgets.transcript.marking import Marking
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn, place_text
 from smallchat.tui.widgets.transcript.welcome import Welcome
@@ -51,7 +51,7 @@ class Transcript(Marking):
         self._placing = False
         """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
-        self._turns = Vertical(id="turns")
+        self._turns = Column(id="turns")
 
     def compose(self) -> ComposeResult:
         self._older.display = self._later.display = False

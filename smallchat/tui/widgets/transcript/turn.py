@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from textual.app import ComposeResult
-from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Static
 
@@ -14,6 +12,7 @@ from smallchat.chat.records import Attached, Source, Turn
 from smallchat.engine.events import PromptProgress
 from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import count, one_line, plain, speed
+from smallchat.tui.widgets.ground import Column, lines
 
 _ENDS = {
     "length": "ended at the length limit",
@@ -21,7 +20,7 @@ _ENDS = {
 }
 
 
-class TurnView(Vertical):
+class TurnView(Column):
     """A message and, in a quiet line below it, what there is to say about it."""
 
     def __init__(self, turn: Turn, keys: KeyNames) -> None:
@@ -38,8 +37,9 @@ class TurnView(Vertical):
         """Change the quiet line; empty: none."""
         if text != self._noted:
             # Laying out the whole transcript for a counter would cost more than drawing the text.
-            one_line = cell_len(self._noted) > 0 and cell_len(text) <= self._note.size.width
-            self._note.update(Content(text), layout=not one_line)
+            content = Content(text)
+            fits = self._note.display and 0 < lines(self._note, content) == self._note.content_size.height
+            self._note.update(content, layout=not fits)
             self._note.display = bool(text)
             self._noted = text
 
