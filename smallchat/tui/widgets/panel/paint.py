@@ -26,15 +26,17 @@ def text(line: Line, width: int, base: Style, style: Callable[[str], Style]) -> 
 
 def marks(row: Marks, width: int, base: Style, style: Callable[[str], Style], no_color: bool) -> Strip:
     """A line of the map."""
-    segments = [
-        _half(top, bottom, base, style, no_color)
+    pairs = list(zip(row.upper, row.lower or row.upper, strict=True))
+    drawn = {  # a few kinds, of which a line has many
+        (top, bottom): _half(top, bottom, base, style, no_color)
         if row.lower
         else Segment(
             (GLYPHS[top] * max(1, row.wide - 1)).ljust(row.wide),
             base + style("dot" if top == DISK else LEVELS[top]),
         )
-        for top, bottom in zip(row.upper, row.lower or row.upper, strict=True)
-    ]
+        for top, bottom in set(pairs)
+    }
+    segments = [drawn[pair] for pair in pairs]
     if row.cursor is not None and row.cursor[0] < len(segments):
         column, half = row.cursor
         glyph = _CURSORS[half] if row.lower else "◆" * max(1, row.wide - 1)
