@@ -7,6 +7,7 @@ import pytest
 from smallchat import paths
 from smallchat.chat.session import Session
 from smallchat.chat.store import MEMORY, Store
+from smallchat.tui.widgets.sidebar.sidebar import Sidebar
 from smallchat.tui.widgets.transcript import transcript
 from smallchat.tui.widgets.transcript.turn import TurnView
 from tests.tui.running import Running, running
@@ -195,3 +196,14 @@ async def test_a_store_in_memory_is_searched_too(monkeypatch: pytest.MonkeyPatch
         await search(run, "febr")
         await run.pilot.press("enter")
         await run.until(lambda: marked(run) == "in February")
+
+
+async def test_a_search_that_another_ends_before_it_began_leaves_nothing_behind(
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    save(("Apples?", "1"), ("Pears?", "2"))
+    async with running(sidebar=True) as run:
+        for words in ("appl", "pear"):
+            await run.chat.on_sidebar_searched(Sidebar.Searched(words))
+        await run.until(lambda: run.chat.sidebar._found)
+    assert not [one for one in recwarn if "never awaited" in str(one.message)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from smallchat.chat.records import Conversation
@@ -174,7 +175,9 @@ class Conversations(Branching):
 
     async def on_sidebar_searched(self, event: Sidebar.Searched) -> None:
         """Look for it, without holding the keyboard up."""
-        self.run_worker(self._search(event.query), group="search", exclusive=True)
+        # Not the coroutine: a letter that follows at once would end it before it began, and never await it.
+        search = partial(self._search, event.query)
+        self.run_worker(search, group="search", exclusive=True)  # type: ignore[arg-type]
 
     async def _search(self, query: str) -> None:
         found: Sequence[Found] | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -89,7 +90,8 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
 
     def on_input_changed(self) -> None:
         """Search again; a search that is overtaken is not shown."""
-        self.run_worker(self._search(self._words.value), group="search", exclusive=True)
+        search = partial(self._search, self._words.value)
+        self.run_worker(search, group="search", exclusive=True)  # type: ignore[arg-type]
 
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         """Show the passage in its note."""
