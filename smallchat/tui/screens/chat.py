@@ -20,7 +20,7 @@ from smallchat.engine.client import EngineClient, LoadOptions
 from smallchat.engine.events import Failed, Ready
 from smallchat.errors import SmallchatError, StorageError
 from smallchat.settings import Settings
-from smallchat.tui import commands, keys
+from smallchat.tui import commands, garbage, keys
 from smallchat.tui.attachments import Attachment, mentioned, together
 from smallchat.tui.clock import Clock
 from smallchat.tui.completing import complete
@@ -182,6 +182,12 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         moving = dialogue.working or self._keeper.pending or self._to_count_at is not None
         if self.clock is not None and not moving:
             self.clock.rest()
+            if not self.clock.awake:
+                self.set_timer(garbage.AFTER_SECONDS, self._tidy)
+
+    def _tidy(self) -> None:
+        if self.clock is not None and not self.clock.awake:
+            garbage.tidy()
 
     async def _show_welcome(self) -> None:
         session = self.dialogue.session
@@ -365,12 +371,6 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
 def _prepare() -> None:
     """Behind the first frame, and before the first answer has to wait for it."""
-    import gc
-
     import smallchat.tui.widgets.transcript.markdown  # noqa: F401
 
-    # What is loaded by now stays until the end, and a look through everything for garbage holds the screen up
-    # for a tenth of a second and more, in which no key is echoed: it comes seldom, and leaves that out. Still
-    # less often, what is not collected would be too much for a small memory budget.
-    gc.freeze()
-    gc.set_threshold(700, 10, 150)
+    garbage.begin()
