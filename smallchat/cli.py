@@ -47,6 +47,10 @@ SparseHead = Annotated[
     bool | None,
     typer.Option("--sparse-head/--dense-head", help="Let the file's LM head predictor leave out logits."),
 ]
+Repack = Annotated[
+    bool | None,
+    typer.Option("--repack/--as-in-file", help="Lay all experts out anew at load: decodes faster."),
+]
 Inline = Annotated[
     bool | None, typer.Option("--inline/--full-screen", help="Line by line, without a full screen.")
 ]
@@ -84,6 +88,7 @@ def chat(
     notes: Notes = None,
     kv: Kv = None,
     sparse_head: SparseHead = None,
+    repack: Repack = None,
     endpoint: Endpoint = None,
     inline: Inline = None,
     version: Annotated[
@@ -92,8 +97,8 @@ def chat(
 ) -> None:
     """An offline chat in the terminal for SmallThinker models. Without a command: the app."""
     flags = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    flags |= {"kv": kv, "sparse_head": sparse_head, "endpoint": endpoint, "notes": notes}
-    flags["inline"] = inline
+    flags |= {"kv": kv, "sparse_head": sparse_head, "repack": repack, "endpoint": endpoint}
+    flags |= {"notes": notes, "inline": inline}
     context.obj = flags
     if context.invoked_subcommand is None:
         from smallchat.commands import chat
@@ -114,6 +119,7 @@ def ask(
     kernels: Kernels = None,
     kv: Kv = None,
     sparse_head: SparseHead = None,
+    repack: Repack = None,
     max_tokens: Annotated[
         int | None, typer.Option("--max-tokens", min=1, metavar="N", help="Longest answer.")
     ] = None,
@@ -143,7 +149,7 @@ def ask(
     from smallchat.commands import ask
 
     own = {"model": model, "mem": mem, "context": context_size, "threads": threads, "kernels": kernels}
-    own |= {"kv": kv, "sparse_head": sparse_head}
+    own |= {"kv": kv, "sparse_head": sparse_head, "repack": repack}
     sampling: dict[str, Any] = {
         "temperature": temperature,
         "top_k": top_k,
@@ -176,6 +182,7 @@ def bench(
     kernels: Kernels = None,
     kv: Kv = None,
     sparse_head: SparseHead = None,
+    repack: Repack = None,
     synthetic: Annotated[
         str | None,
         typer.Option("--synthetic", metavar="4b|21b", help="Made-up weights: for speed, never for quality."),
@@ -203,6 +210,7 @@ def bench(
         "kernels": kernels,
         "kv": kv,
         "sparse_head": sparse_head,
+        "repack": repack,
         "seed": seed,
     }
     flags = _merged(context.obj, own)

@@ -112,6 +112,8 @@ class Settings:
     """Type of the KV cache: f32 is exact, f16 half as large, q8 a quarter."""
     checkpoints: int = DEFAULT_CHECKPOINTS
     """Bytes of disk where what was read is kept, so that nothing is read twice; 0: none."""
+    repack: bool = False
+    """Whether all experts are laid out anew at load, in memory of our own: faster where all fit."""
     sparse_head: bool = False
     """Let the file's LM head predictor, where it has one, leave out rows of the head; faster, and not
     exact."""
@@ -218,7 +220,7 @@ def checked(key: str, value: Any, source: str) -> Any:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
     if key in TABLES:
         return _table(key, value, source)
-    if key in {"save_conversations", "sparse_head", "inline"}:
+    if key in {"save_conversations", "sparse_head", "repack", "inline"}:
         return _yes_or_no(key, value, source)
     if key == "kernels" and value not in KERNELS:
         raise UsageError(f"{source} sets kernels to {value!r}", f"Choose one of {', '.join(KERNELS)}")

@@ -101,6 +101,7 @@ def load_options(settings: Settings) -> LoadOptions:
         kernels=settings.kernels,
         kv=settings.kv,
         sparse_head=settings.head(),
+        repack=settings.repack,
         threads=settings.threads,
         context=settings.context,
         checkpoints=settings.checkpoints,

@@ -28,6 +28,7 @@ from smallchat.experts.slab import Slab, SlabSizes
 from smallchat.kernels import Kernels
 from smallchat.model.decoder import Decoder, Watcher
 from smallchat.model.kv_cache import KVCache
+from smallchat.model.share import Share
 from smallchat.model.weights import ExpertMatrices
 from smallchat.settings import KVType, SparseHead
 from smallchat.sharing import GROWS
@@ -47,6 +48,7 @@ class Setup:
     chunk: int
     kv: KVType
     head: SparseHead | None
+    repack: bool
 
 
 class Crew:
@@ -136,7 +138,7 @@ class Crew:
         """From the mapped file to the plan's budget: all is loaded anew, and the KV caches are empty."""
         self.close()
         self._emptied()
-        self.model = hold_dense(self.model)
+        self.model = hold_dense(self.model, self.kernels.repacks)
         slots = self.plan.slots(self.plan.kv)
         self.setup = replace(self.setup, chunk=fitting_chunk(self.setup.chunk, slots, self.model.config))
         self._start()
@@ -161,13 +163,19 @@ class Crew:
             sizes = Sizes(setup.threads, setup.chunk, *widths, kv)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
-            plan = RankPlan(path, kernels, setup.context, setup.kv, setup.head, sizes)
-            if slab is not None and model.image is not None:
-                handles = Handles(model.image.handle, slab.memory.handle)
-                plan = replace(plan, slab=slab.sizes, handles=handles)
+            plan = RankPlan(path, kernels, setup.context, setup.kv, setup.head, sizes, setup.repack)
+            if model.image is not None:
+                handles = Handles(model.image.handle, self.kernels.repacks)
+                if slab is not None:
+                    handles, plan = replace(handles, slab=slab.memory.handle), replace(plan, slab=slab.sizes)
+                plan = replace(plan, handles=handles)
             self.ranks = Ranks(plan)
-        self.experts: OwnExperts = model.mapped() if slab is None else self._cached(slab)
         team = self.ranks.team if self.ranks else None
+        if slab is None:  # while the other ranks do as much
+            share = team.share if team else Share()
+            self.experts: OwnExperts = model.mapped(share, setup.repack)
+        else:
+            self.experts = self._cached(slab)
         self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
         shared = self.ranks.memory.kv if self.ranks else None
         self.caches = make_caches(config, setup.threads, setup.context, setup.kv, shared)

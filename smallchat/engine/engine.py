@@ -28,7 +28,7 @@ from smallchat.engine.fitting import (
     suitable_threads,
     whole_bytes,
 )
-from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, open_model
+from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, hold_repacked, open_model
 from smallchat.engine.past import Past
 from smallchat.engine.prefill import CancelledError, prefill
 from smallchat.engine.telemetry import Counters, Tally
@@ -77,6 +77,7 @@ class Engine:
         chunk: int,
         kv: KVType,
         sparse_head: SparseHead | None,
+        repack: bool,
         checkpoints: int,
         beside: int,
     ) -> None:
@@ -98,7 +99,7 @@ class Engine:
         self._answers = 0  # begun so far: only the latest may go on
         self._beside, self._remembered = beside, 0
         self._answering = self._to_hold = False
-        setup = Setup(threads, context, min(chunk, context), kv, sparse_head)
+        setup = Setup(threads, context, min(chunk, context), kv, sparse_head, repack)
         self._crew = Crew(model, kernels, plan, setup, self.tally, lambda: self._past.lost())
         self._past = Past(self._crew, checkpoints)
         try:  # while the other ranks load
@@ -119,6 +120,7 @@ class Engine:
         chunk: int = DEFAULT_CHUNK,
         kv: KVType = DEFAULT_KV,
         sparse_head: SparseHead | None = None,
+        repack: bool = False,
         beside: int = 0,
         checkpoints: int = 0,
     ) -> Engine:
@@ -129,9 +131,9 @@ class Engine:
         `kernels` "auto", "numpy" or "ggml"; `threads` the processes that compute (None: what suits model and
         machine); `context` the tokens that must fit (the default means: at most that many); `chunk` the
         prompt tokens of one forward pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head`
-        lets the file's LM head predictor, where it has one, leave out rows of the head; `checkpoints` are the
-        bytes of disk, in the cache folder, where `save_some` keeps what was read (0: none, and none is looked
-        for).
+        lets the file's LM head predictor, where it has one, leave out rows of the head; `repack` lays all
+        experts out anew for the processor, in memory of our own; `checkpoints` are the bytes of disk, in the
+        cache folder, where `save_some` keeps what was read (0: none, and none is looked for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
@@ -157,8 +159,10 @@ class Engine:
             refuse_larger_than_memory(size, context)
             plan = memory_plan(limit, model, size, threads, beside)
             chosen, note = choose(kernels)
-            if not plan.mapped:
-                model = hold_dense(model)
+            if plan.mapped:
+                model = hold_repacked(model) if chosen.repacks else model
+            else:
+                model = hold_dense(model, chosen.repacks)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)
             engine = cls(
                 *(model, chosen, plan, card),
@@ -168,6 +172,7 @@ class Engine:
                 chunk=chunk,
                 kv=kv,
                 sparse_head=sparse_head,
+                repack=repack,
                 checkpoints=checkpoints,
                 beside=beside,
             )
@@ -181,6 +186,9 @@ class Engine:
                 f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
                 "Another budget: --mem, or /mem in the chat."
             )
+        if repack and not (plan.mapped and chosen.repacks):
+            reason = "not all of them fit into memory" if chosen.repacks else "no kernel here knows how"
+            engine.notes.append(f"Experts are not repacked: {reason}.")
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
             engine.notes.append("The file has no LM head predictor; all logits are computed.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,9 +15,12 @@ from smallchat.errors import ModelError
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import BLOCK, ChangedError, DirectFile, ShortReadError
 from smallchat.experts.layout import ExpertLayout
-from smallchat.experts.mapped import MappedExperts
+from smallchat.experts.mapped import MappedExperts, Repacked
+from smallchat.kernels.quants import TensorType
+from smallchat.kernels.repack import ROWS, repack
 from smallchat.model.config import ModelConfig, read_config
-from smallchat.model.gguf import DAMAGED, GgufFile
+from smallchat.model.gguf import DAMAGED, GgufFile, TensorInfo
+from smallchat.model.share import Share
 from smallchat.model.weights import ExpertMatrices, Weights, read_weights
 from smallchat.sharing import SharedBytes
 
@@ -27,6 +30,7 @@ OwnExperts = MappedExperts[ExpertMatrices] | CachedExperts[ExpertMatrices]
 
 PIECE = 8 << 20
 """Bytes of a read of dense weights."""
+_ATTENTION = ("q", "k", "v", "qkv", "output")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +49,31 @@ class OpenModel:
         """One expert's matrices over its bytes."""
         return self.weights.layers[layer].expert(gate, up, down)
 
-    def mapped(self) -> MappedExperts[ExpertMatrices]:
-        """Experts that the mapped file serves."""
-        return MappedExperts(self.gguf.whole(), self.layout, self.wrap)
+    def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
+        """Experts that the mapped file serves; with `repack`, this rank's share of the layers is repacked
+        into `image`, for all ranks, where kernels and types allow it.
+        """
+        repacked = None
+        # Of an expert that ranks share no columns can be cut then: all stay as they are.
+        if repack and self.image is not None and not self.config.experts_used % share.size:
+            repacked = self._repacked(np.frombuffer(self.image.map, np.uint8))
+        experts = MappedExperts(self.gguf.whole(), self.layout, self.wrap, repacked)
+        experts.repack(range(*share.span(self.config.layers)))
+        return experts
+
+    def _repacked(self, image: Bytes) -> Repacked[ExpertMatrices]:
+        layers = self.weights.layers
+
+        def write(layer: int, parts: Sequence[Bytes], into: Sequence[Bytes]) -> None:
+            tensors = layers[layer].gate, layers[layer].up, layers[layer].down
+            for tensor, source, to in zip(tensors, parts, into, strict=True):
+                tensor.repack(source, to)
+
+        def wrap(layer: int, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
+            return layers[layer].expert(gate, up, down, repacked=True)
+
+        can = frozenset(index for index, layer in enumerate(layers) if layer.repackable)
+        return Repacked(image, can, write, wrap, self.gguf.let_go)
 
     def close(self) -> None:
         """Let go of the file and the memory."""
@@ -63,11 +89,11 @@ def open_model(path: str | Path, vocabulary: bool = True, image: Handles | None 
     """
     gguf = GgufFile(path, skip=() if vocabulary else ("tokenizer.",))
     try:
+        config = read_config(gguf)
         shared = None
         if image is not None:
             shared = SharedBytes(_rounded(gguf.size), image.image)
-            gguf.lie_in(np.frombuffer(shared.map, np.uint8), _dense(gguf))
-        config = read_config(gguf)
+            _lie_in(gguf, config, shared, dense=image.slab is not None, repacked=image.repacked)
         weights = read_weights(gguf, config)
     except BaseException:
         gguf.close()
@@ -80,20 +106,21 @@ def open_model(path: str | Path, vocabulary: bool = True, image: Handles | None 
     return OpenModel(gguf, config, weights, ExpertLayout(config.experts, parts, kinds), shared)
 
 
-def hold_dense(model: OpenModel) -> OpenModel:
-    """Read what every token needs into memory of our own: nothing of it is left to the page cache, nor to a
-    mapping that dies when the file is cut.
+def hold_dense(model: OpenModel, repacked: bool) -> OpenModel:
+    """Read what every token needs into memory of our own, `repacked` where it can be: nothing of it is left
+    to the page cache, nor to a mapping that dies when the file is cut.
 
     Raises `ModelError` where it cannot be read.
     """
-    gguf = model.gguf
-    names = _dense(gguf)
+    gguf, config = model.gguf, model.config
+    if model.image is not None:
+        model.image.close()
     try:
         file = DirectFile(gguf.path)
         try:
             image = SharedBytes(_rounded(gguf.size))
             view = memoryview(image.map)
-            for start, stop in _ranges(gguf, names):
+            for start, stop in _ranges(gguf, _dense(gguf)):
                 for at in range(start, stop, PIECE):
                     end = min(at + PIECE, stop)
                     file.read(view[at:end], at, min(end, gguf.size) - at)
@@ -102,8 +129,52 @@ def hold_dense(model: OpenModel) -> OpenModel:
     except (OSError, ShortReadError, ChangedError) as error:
         reason = getattr(error, "strerror", None) or "it was changed meanwhile"
         raise ModelError(f"{gguf.path} cannot be read: {reason}", DAMAGED) from None
-    gguf.lie_in(np.frombuffer(image.map, np.uint8), names)
-    return replace(model, weights=read_weights(gguf, model.config), image=image)
+    if repacked:
+        held = np.frombuffer(image.map, np.uint8)
+        for tensor in _repackable(gguf, config):
+            rows = held[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape[0], -1)
+            rows[:] = repack(rows)
+    _lie_in(gguf, config, image, dense=True, repacked=repacked)
+    gguf.want_rows()
+    return replace(model, weights=read_weights(gguf, config), image=image)
+
+
+def hold_repacked(model: OpenModel) -> OpenModel:
+    """Bring what every token reads into memory of our own where its rows can be interleaved; the rest stays
+    in the mapped file.
+
+    Raises `ModelError` where there is no such memory.
+    """
+    gguf, config = model.gguf, model.config
+    tensors = _repackable(gguf, config)
+    if not tensors and not any(layer.repackable for layer in model.weights.layers):
+        return model
+    try:
+        image = SharedBytes(_rounded(gguf.size))
+    except OSError as error:
+        raise ModelError(f"There is no memory for {gguf.path}: {error.strerror}", "Close something") from None
+    held = np.frombuffer(image.map, np.uint8)
+    for tensor in tensors:
+        rows = gguf.bytes_of(tensor).reshape(tensor.shape[0], -1)
+        held[tensor.offset : tensor.offset + tensor.size] = repack(rows).reshape(-1)
+    gguf.let_go()
+    _lie_in(gguf, config, image, dense=False, repacked=True)
+    return replace(model, weights=read_weights(gguf, config), image=image)
+
+
+def _lie_in(gguf: GgufFile, config: ModelConfig, image: SharedBytes, dense: bool, repacked: bool) -> None:
+    kinds = {tensor.name: TensorType.Q4_0_8X8 for tensor in _repackable(gguf, config)} if repacked else {}
+    names = _dense(gguf) if dense else frozenset(kinds)
+    gguf.lie_in(np.frombuffer(image.map, np.uint8), names, kinds)
+
+
+def _repackable(gguf: GgufFile, config: ModelConfig) -> list[TensorInfo]:
+    """Tensors of which a token takes all rows, and of which every rank's share is whole groups of rows."""
+    if config.head_size % ROWS or config.hidden % ROWS:
+        return []
+    names = [f"blk.{layer}.attn_{part}.weight" for layer in range(config.layers) for part in _ATTENTION]
+    found = [gguf.tensors[name] for name in names if name in gguf.tensors]
+    return [tensor for tensor in found if tensor.kind in (TensorType.Q4_0, TensorType.Q4_0_8X8)]
 
 
 def _dense(gguf: GgufFile) -> frozenset[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
+from smallchat.kernels.repack import ROWS, restore
 
 Floats = npt.NDArray[np.float32]
 
@@ -18,7 +19,8 @@ Floats = npt.NDArray[np.float32]
 class Matrix:
     """A quantised matrix W of `rows` × `cols`, row by row, wherever its bytes lie (mapped file, cache slot).
 
-    `data` is uint8 [rows, bytes of a row]; the bytes of one row are contiguous, rows may lie apart.
+    `data` is uint8 [rows, bytes of a row]; the bytes of one row are contiguous, rows may lie apart. Of type
+    Q4_0_8X8 it is as many bytes in another order, and all of it is contiguous.
     """
 
     kind: TensorType
@@ -37,11 +39,18 @@ class Matrix:
         return self.data.strides[0]
 
     def slice(self, start: int, stop: int) -> Matrix:
-        """Rows `start` to `stop`, without a copy."""
+        """Rows `start` to `stop`, without a copy. Both are multiples of 8 where rows are interleaved."""
+        assert self.kind is not TensorType.Q4_0_8X8 or not (start % ROWS or stop % ROWS)
         return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
 
     def columns(self, start: int, stop: int) -> Matrix:
-        """Columns `start` to `stop`, without a copy. Both are whole blocks of the type (`block`)."""
+        """Columns `start` to `stop`, without a copy but where rows are interleaved. Both are whole blocks of
+        the type (`block`).
+        """
+        if self.kind is TensorType.Q4_0_8X8:
+            if (start, stop) == (0, self.cols):
+                return self
+            return Matrix(TensorType.Q4_0, self.rows, self.cols, restore(self.data)).columns(start, stop)
         first, size = row_bytes(self.kind, start), row_bytes(self.kind, stop - start)
         return Matrix(self.kind, self.rows, stop - start, self.data[:, first : first + size])
 
@@ -57,6 +66,10 @@ class Kernels(Protocol):
     @property
     def name(self) -> str:
         """What computes, truthfully: "numpy", or "ggml" with the build, as "ggml (avx2)"."""
+
+    @property
+    def repacks(self) -> bool:
+        """Whether Q4_0 with interleaved rows (`smallchat.kernels.repack`) is multiplied faster."""
 
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """x Wᵀ: float32 [n, cols] → float32 [n, rows], into `out` where that is given."""

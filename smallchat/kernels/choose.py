@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from smallchat.errors import KernelError
 from smallchat.kernels.base import Kernels
-from smallchat.kernels.ggml import GgmlKernels, find_library
+from smallchat.kernels.ggml import GgmlKernels, find_library, find_repacked
 from smallchat.kernels.numpy import NumpyKernels
 
 
@@ -18,7 +18,7 @@ def choose(name: str) -> tuple[Kernels, str | None]:
     if name not in {"auto", "ggml"}:
         raise KernelError(f"There are no kernels called {name!r}", "Choose auto, numpy or ggml")
     try:
-        return GgmlKernels(find_library()), None
+        return GgmlKernels(find_library(), repacked=find_repacked()), None
     except KernelError as error:
         if name == "ggml":
             raise
@@ -27,4 +27,6 @@ def choose(name: str) -> tuple[Kernels, str | None]:
 
 def again(name: str) -> Kernels:
     """The kernels of this name once more, in another process of the same engine: tried already."""
-    return NumpyKernels() if name == "numpy" else GgmlKernels(find_library(), probe=False)
+    if name == "numpy":
+        return NumpyKernels()
+    return GgmlKernels(find_library(), probe=False, repacked=find_repacked())

@@ -14,11 +14,14 @@ import numpy as np
 
 from smallchat import processor
 from smallchat.errors import KernelError
-from smallchat.kernels import ggml_abi
+from smallchat.kernels import ggml_abi, repacked_abi
 from smallchat.kernels.base import Floats, Matrix
 from smallchat.kernels.ggml_abi import address_of
 from smallchat.kernels.numpy import NumpyKernels
 from smallchat.kernels.quants import LAYOUTS, TensorType
+from smallchat.kernels.repack import restore
+
+Product = ggml_abi.Product | repacked_abi.RepackedProduct
 
 NOT_IN_GGML = frozenset({TensorType.BF16})
 """Types that this ggml does not know; NumPy computes them."""
@@ -42,17 +45,23 @@ class GgmlKernels(NumpyKernels):
     piece = 1 << 21
     """8 MB of float32, one matrix of an expert of the 21B."""
 
-    def __init__(self, library: Path, probe: bool = True) -> None:
-        """Raises `KernelError` where the library does not compute here; `probe` tries it in a child."""
+    def __init__(self, library: Path, probe: bool = True, repacked: Path | None = None) -> None:
+        """Raises `KernelError` where the library does not compute here; `probe` tries it in a child.
+        `repacked` is the library of `find_repacked`: one that does not compute is passed over.
+        """
         super().__init__()
         self.name = f"ggml ({library.parent.name})"
-        if probe and not _works(str(library)):
+        if probe and not _works(ggml_abi.__file__, str(library)):
             raise KernelError(f"ggml does not run on this machine: {library}", "Use --kernels numpy")
+        self._repacked = None
+        if repacked is not None and (not probe or _works(repacked_abi.__file__, str(repacked))):
+            self._repacked = repacked_abi.load(str(repacked))
+        self.repacks = self._repacked is not None
         try:
             self.context = ggml_abi.Context(ggml_abi.load(str(library)))
         except (OSError, AttributeError) as error:
             raise KernelError(f"{library} cannot be used: {error}", "Use --kernels numpy") from None
-        self._products: dict[tuple[TensorType, str], ggml_abi.Product] = {}
+        self._products: dict[tuple[TensorType, str], Product] = {}
         self._to_float: dict[TensorType, Any] = {}
 
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
@@ -66,20 +75,26 @@ class GgmlKernels(NumpyKernels):
         product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), into, out.strides[0])
         return out
 
-    def product(self, kind: TensorType, use: str = "") -> ggml_abi.Product:
+    def product(self, kind: TensorType, use: str = "") -> Product:
         """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape
         costs a microsecond.
         """
         product = self._products.get((kind, use))
         if product is None:
-            made = ggml_abi.Product(self.context, kind, LAYOUTS[kind].weights)
-            product = self._products[kind, use] = made
+            if kind is TensorType.Q4_0_8X8:
+                assert self._repacked is not None
+                product = repacked_abi.RepackedProduct(self._repacked)
+            else:
+                product = ggml_abi.Product(self.context, kind, LAYOUTS[kind].weights)
+            self._products[kind, use] = product
         return product
 
     def floats(self, w: Matrix) -> Floats:
         """See `Kernels.floats`."""
         if w.kind in NOT_IN_GGML or w.kind is TensorType.F32:
             return super().floats(w)
+        if w.kind is TensorType.Q4_0_8X8:
+            w = Matrix(TensorType.Q4_0, w.rows, w.cols, restore(w.data))
         to_float = self._to_float.get(w.kind)
         if to_float is None:
             to_float = self._to_float[w.kind] = self.context.library.to_float(w.kind)
@@ -90,8 +105,8 @@ class GgmlKernels(NumpyKernels):
 
 
 @functools.cache
-def _works(library: str) -> bool:
-    command = [sys.executable, "-I", "-S", ggml_abi.__file__, library]
+def _works(interface: str, library: str) -> bool:
+    command = [sys.executable, "-I", "-S", interface, library]
     try:
         done = subprocess.run(
             command,
@@ -120,6 +135,18 @@ def find_library() -> Path:
                 return path
     what = f"ctransformers carries no ggml for {platform.system()} on {platform.machine()}"
     raise KernelError(what, "Use --kernels numpy")
+
+
+def find_repacked() -> Path | None:
+    """The newer ggml that multiplies interleaved rows; None where there is none for this processor."""
+    flags = processor.flags()
+    if platform.system() != "Linux" or flags is None or not {"avx2", "fma", "f16c", "bmi2"} <= flags:
+        return None
+    spec = find_spec("pywhispercpp")
+    if spec is None or not spec.origin:
+        return None
+    libraries = Path(spec.origin).parent.parent / "pywhispercpp.libs"
+    return next(iter(sorted(libraries.glob("libggml-cpu-*.so*"))), None)
 
 
 def _suffix() -> str:

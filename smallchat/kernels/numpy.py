@@ -13,6 +13,7 @@ import numpy as np
 
 from smallchat.kernels.base import Floats, Matrix
 from smallchat.kernels.quants import Levels, dequantise, levels_of, scaled
+from smallchat.kernels.repack import ROWS
 
 SHORT = 96
 """Rows of x below which the product is turned round."""
@@ -22,6 +23,7 @@ class NumpyKernels:
     """Exact up to float32 rounding."""
 
     name = "numpy"
+    repacks = False
     piece = 1 << 19
     """Weights taken at a time: 2 MB of float32. More would be far when the next step reads them, fewer take
     more steps: 976, 802, 757, 831, 1037 ms of processor time a token (4B) with 2¹⁷ to 2²¹, least of 7."""
@@ -103,6 +105,6 @@ class NumpyKernels:
 
     def _pieces(self, rows: int, cols: int) -> Iterator[tuple[int, int]]:
         """From and to of the rows taken at a time."""
-        step = max(1, self.piece // cols)
+        step = max(1, self.piece // cols // ROWS) * ROWS
         for start in range(0, rows, step):
             yield start, min(start + step, rows)

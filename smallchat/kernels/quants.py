@@ -16,6 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from smallchat.kernels.repack import restore
+
 Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
@@ -36,6 +38,9 @@ class TensorType(IntEnum):
     Q5_K = 13
     Q6_K = 14
     BF16 = 30
+    Q4_0_8X8 = -1
+    """Q4_0 with interleaved rows, in memory of our own (`smallchat.kernels.repack`): no file can have this
+    number."""
 
 
 class Layout(NamedTuple):
@@ -59,6 +64,7 @@ LAYOUTS: dict[TensorType, Layout] = {
     TensorType.Q4_K: Layout(256, 144),
     TensorType.Q5_K: Layout(256, 176),
     TensorType.Q6_K: Layout(256, 210),
+    TensorType.Q4_0_8X8: Layout(32, 18),
 }
 
 
@@ -83,6 +89,8 @@ def row_bytes(kind: TensorType, cols: int) -> int:
 
 def levels_of(kind: TensorType, data: Bytes) -> Levels | None:
     """Rows, uint8 [rows, row bytes], as small whole numbers; None for the types that hold floats."""
+    if kind is TensorType.Q4_0_8X8:
+        kind, data = TensorType.Q4_0, restore(data)
     read = _LEVELS.get(kind)
     if read is None:
         return None

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from smallchat.kernels import Kernels, Matrix
 from smallchat.kernels.ggml import GgmlKernels
+from smallchat.kernels.repack import ROWS
 from smallchat.model.attention import Rotation, attend
 from smallchat.model.config import ModelConfig
 from smallchat.model.head import Head
@@ -96,7 +97,9 @@ class Decoder:
         self.team: Team = team or Solo(config.query_width, config.hidden, config.vocabulary)
         self.share, size = self.team.share, config.head_size
         self.heads = self.share.heads(config)
-        self.output_rows, self.logit_rows = self.share.span(config.hidden), self.share.span(config.vocabulary)
+        self.output_rows, self.logit_rows = (
+            self.share.span(count, ROWS) for count in (config.hidden, config.vocabulary)
+        )
         (start, stop), (first, last), _ = self.heads
         self.attention_shares = [
             AttentionShare(

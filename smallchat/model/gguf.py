@@ -12,8 +12,8 @@ import gc
 import math
 import mmap
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +92,28 @@ class GgufFile:
             return view
         return np.frombuffer(self._map, np.uint8, tensor.size, tensor.offset)
 
-    def lie_in(self, image: npt.NDArray[np.uint8], names: frozenset[str]) -> None:
-        """These tensors' bytes are in memory, `image`, at the places that they have in the file; of the rest
-        only rows here and there are wanted from the mapping.
+    def lie_in(
+        self,
+        image: npt.NDArray[np.uint8],
+        names: frozenset[str],
+        kinds: Mapping[str, TensorType] | None = None,
+    ) -> None:
+        """These tensors' bytes are in memory, `image`, at the places that they have in the file; `kinds`: as
+        another type of as many bytes.
         """
         self._elsewhere = image, names
+        for name, kind in (kinds or {}).items():
+            self.tensors[name] = replace(self.tensors[name], kind=kind)
+
+    def want_rows(self) -> None:
+        """Of the mapping only rows here and there are wanted from now on."""
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
+
+    def let_go(self) -> None:
+        """What was read of the mapping is not wanted any more: it counts as our memory no longer."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
 
     def entry(self, key: str) -> bytes:
         """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""
@@ -244,7 +259,9 @@ class _Parser:
             kind = TensorType(number)
         except ValueError:
             what = f"{self.path}: the tensor {name!r} is of type {number}, which smallchat does not read"
-            raise ModelError(what, f"Known types: {', '.join(known.name for known in LAYOUTS)}") from None
+            raise ModelError(
+                what, f"Known types: {', '.join(known.name for known in LAYOUTS if known >= 0)}"
+            ) from None
         if not all(shape):
             raise self.damaged(f"the tensor {name!r} is empty")
         try:

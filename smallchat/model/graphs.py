@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.kernels import Matrix
+from smallchat.kernels.ggml import GgmlKernels, Product
 from smallchat.kernels.ggml_abi import Context, Graph, address_of
 from smallchat.kernels.quants import TensorType, row_bytes
 from smallchat.model.attention import Group, Rotation
@@ -115,18 +116,30 @@ class AttentionGraph:
     """rmsnorm, q k v, RoPE or the scale alone; and, where ggml can, the KV cache's new entry and q kᵀ."""
 
     def __init__(
-        self, context: Context, buffers: Buffers, share: AttentionShare, store: Store, rotary: bool
+        self, kernels: GgmlKernels, buffers: Buffers, share: AttentionShare, store: Store, rotary: bool
     ) -> None:
-        self._graph = graph = Graph(context)
+        graph = first = Graph(kernels.context)
         self._buffers = buffers
         self._kept: list[npt.NDArray[np.float32]] = []  # what only the graph knows of
         d, x = len(buffers.x), graph.tensor(F32, 1, len(buffers.x), address_of(buffers.x))
         self._norm, normed = _normed(graph, buffers, x)
-        self._weights, outputs = [], []
-        for matrix, output in ((share.q, buffers.q), (share.k, buffers.k), (share.v, buffers.v)):
+        self._weights: list[Any] = []  # tensors of the graph; None: the product is none of it
+        self._apart: list[tuple[int, Product, tuple[int, ...]]] = []  # which of the three, and its product
+        for number, (matrix, output) in enumerate(
+            zip(share, (buffers.q, buffers.k, buffers.v), strict=False)
+        ):
+            if matrix.kind is TensorType.Q4_0_8X8:
+                shape = (output.size, d, matrix.stride, address_of(buffers.normed), 1, address_of(output), 0)
+                self._apart.append((number, kernels.product(matrix.kind, "projection"), shape))
+                self._weights.append(None)
+                continue
             tensor = graph.tensor(matrix.kind, output.size, d)
-            outputs.append(graph.product(tensor, normed, address_of(output)))
+            graph.product(tensor, normed, address_of(output))
             self._weights.append(tensor.contents)
+        if self._apart:
+            graph.finish()
+            graph = Graph(kernels.context)
+        self._first, self._graph = first, graph
         if rotary:
             self._rotate(graph)
         else:
@@ -147,8 +160,9 @@ class AttentionGraph:
         then holds `t`; scores get rows of `padded`.
         """
         self._norm.data = norm
-        q, k, v = self._weights
-        q.data, k.data, v.data = projections
+        for tensor, address in zip(self._weights, projections, strict=True):
+            if tensor is not None:
+                tensor.data = address
         if self._entries:
             keys, values = self._entries
             keys.data = store.keys_at[0] + slot * store.row
@@ -161,6 +175,10 @@ class AttentionGraph:
                     matrix.nb[2] = matrix.nb[3] = matrix.nb[1] * t
                     scores.nb[1] = padded * 4
                     scores.nb[2] = scores.nb[3] = padded * 4 * scores.ne[1]
+        if self._apart:
+            self._first()
+            for number, product, shape in self._apart:
+                product(projections[number], *shape)
         self._graph()
 
     def _rotate(self, graph: Graph) -> None:
@@ -271,6 +289,48 @@ class ExpertsGraph:
                 down.data = found.down.address + piece.start // self._down_block * self._down_size
             self._weights[number] = weights[piece.expert]
         self._graph()
+
+
+class RepackedExperts:
+    """The same for whole experts of which some have interleaved rows, product by product."""
+
+    def __init__(
+        self, kernels: GgmlKernels, buffers: Buffers, layer: LayerWeights, count: int, part: Floats
+    ) -> None:
+        """`part` is this rank's part of the sum, float32 [d]."""
+        self._enter = graph = Graph(kernels.context)
+        self._norm, _ = _normed(graph, buffers, _with_attention(graph, buffers))
+        graph.finish()
+        d, width = len(buffers.x), layer.gate.rows
+        self._kernels, self._normed_at, self._part = kernels, address_of(buffers.normed), part
+        self._gated, self._upped = np.empty((2, count, width), np.float32)
+        self._summed = np.empty((count, d), np.float32)
+        gated, upped, summed = (address_of(each) for each in (self._gated, self._upped, self._summed))
+        self._addresses = [
+            (gated + number * width * 4, upped + number * width * 4, summed + number * d * 4)
+            for number in range(count)
+        ]
+
+    def __call__(self, norm: int, matrices: Sequence[ExpertMatrices], weights: Sequence[float]) -> Floats:
+        """As `ExpertsGraph`, and the sum in this rank's part. Returns what the neurons give, float32
+        [experts, ff], valid until the next call.
+        """
+        self._norm.data = norm
+        self._enter()
+        gated, multiply, normed = self._gated, self._multiply, self._normed_at
+        for found, (gate_at, up_at, _) in zip(matrices, self._addresses, strict=True):
+            multiply(found.gate, normed, gate_at)
+            multiply(found.up, normed, up_at)
+        np.maximum(gated, 0, out=gated)
+        np.multiply(gated, self._upped, out=gated)
+        np.multiply(gated, np.array(weights, np.float32)[:, None], out=gated)
+        for found, (gate_at, _, sum_at) in zip(matrices, self._addresses, strict=True):
+            multiply(found.down, gate_at, sum_at)
+        np.add.reduce(self._summed, axis=0, out=self._part)
+        return gated
+
+    def _multiply(self, w: Matrix, x: int, output: int) -> None:
+        self._kernels.product(w.kind, "expert")(w.address, w.rows, w.cols, w.stride, x, 1, output, 4 * w.rows)
 
 
 class GateGraph:

@@ -46,9 +46,12 @@ class Share:
     rank: int = 0
     size: int = 1
 
-    def span(self, count: int) -> tuple[int, int]:
-        """An even part of `count`; empty where there are too few."""
-        return count * self.rank // self.size, count * (self.rank + 1) // self.size
+    def span(self, count: int, unit: int = 1) -> tuple[int, int]:
+        """An even part of `count`, cut at multiples of `unit`; empty where there are too few."""
+        units = -(-count // unit)
+        borders = (units * rank // self.size * unit for rank in (self.rank, self.rank + 1))
+        start, stop = (min(border, count) for border in borders)
+        return start, stop
 
     def heads(self, config: ModelConfig) -> HeadShare:
         """Query heads, the KV heads that they read, and who reads which."""

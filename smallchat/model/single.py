@@ -24,11 +24,19 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.kernels import Matrix
-from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels
-from smallchat.kernels.ggml_abi import Product, address_of
+from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels, Product
+from smallchat.kernels.ggml_abi import address_of
 from smallchat.kernels.quants import TensorType
 from smallchat.model.config import Gating
-from smallchat.model.graphs import AttentionGraph, Buffers, EnterGraph, ExpertsGraph, GateGraph, Store
+from smallchat.model.graphs import (
+    AttentionGraph,
+    Buffers,
+    EnterGraph,
+    ExpertsGraph,
+    GateGraph,
+    RepackedExperts,
+    Store,
+)
 from smallchat.model.kv_cache import STEP, KVCache
 from smallchat.model.share import Piece, neuron_unit
 from smallchat.model.weights import ExpertMatrices, Weights
@@ -185,6 +193,12 @@ class SingleToken:
     def _feed_forward(self, layer: _Layer, experts: list[int], weights: list[float]) -> None:
         graph, pieces = layer.experts, layer.pieces
         matrices = [self._experts.fetch(layer.index, experts[piece.expert]) for piece in pieces]
+        if layer.repacked is not None and any(found.gate.kind is TensorType.Q4_0_8X8 for found in matrices):
+            used = [weights[piece.expert] for piece in pieces]
+            neurons = layer.repacked(layer.feed_forward_norm, matrices, used)
+            if self._tokens % SAMPLED == 1:
+                self._count(layer, int(np.count_nonzero(neurons)), neurons.size)
+            return
         if layer.active_share < SPARSE_BELOW:
             self._sparse(layer, matrices, weights)
             return
@@ -235,11 +249,12 @@ class SingleToken:
         ones = [1] * self._config.experts_used
         pieces = decoder.share.experts(ones, self._config.expert_width, neuron_unit(layer))
         widths = tuple(piece.stop - piece.start for piece in pieces)
+        whole = not self._config.experts_used % self._team.share.size
         attention = None
         if buffers.readers:  # there may be more ranks than heads
             attention = self._kept(
                 ("attention", share.q.kind, share.k.kind, share.v.kind, rotary),
-                lambda: AttentionGraph(context, buffers, share, store, rotary),
+                lambda: AttentionGraph(self._kernels, buffers, share, store, rotary),
             )
         kinds = (layer.gate.info.kind, layer.up.info.kind, layer.down.info.kind)
         output = share.output
@@ -264,6 +279,12 @@ class SingleToken:
             ),
             gate=self._kept(("gate", kinds[0], widths), lambda: GateGraph(context, buffers, layer, widths)),
             pieces=pieces,
+            repacked=self._kept(
+                ("repacked", len(pieces)),
+                lambda: RepackedExperts(self._kernels, buffers, layer, len(pieces), self._part[0]),
+            )
+            if self._kernels.repacks and layer.repackable and pieces and whole
+            else None,
             down_transposed=layer.down_transposed,
         )
 
@@ -291,6 +312,8 @@ class _Layer:
     experts: ExpertsGraph
     gate: GateGraph
     pieces: list[Piece]
+    repacked: RepackedExperts | None
+    """What computes experts of which some have interleaved rows; None: none have, or ranks share experts."""
     down_transposed: bool
     active_share: float = 1.0
     """Share of neurons that were active lately: what decides how the next token is computed."""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from smallchat.errors import ModelError
 from smallchat.kernels import Matrix
 from smallchat.kernels.quants import LAYOUTS, TensorType, dequantise, row_bytes
+from smallchat.kernels.repack import ROWS, repack
 from smallchat.model.config import ModelConfig
 from smallchat.model.gguf import DAMAGED, GgufFile, TensorInfo
 
@@ -35,6 +36,11 @@ class ExpertTensor:
     cols: int
 
     @property
+    def repackable(self) -> bool:
+        """Whether rows can be interleaved."""
+        return self.info.kind is TensorType.Q4_0 and not self.rows % ROWS
+
+    @property
     def stride(self) -> int:
         """Bytes of one expert's matrix."""
         return self.rows * row_bytes(self.info.kind, self.cols)
@@ -44,9 +50,14 @@ class ExpertTensor:
         """Weights of a block of the type."""
         return LAYOUTS[self.info.kind].weights
 
-    def matrix(self, data: Bytes) -> Matrix:
-        """One expert's matrix over its bytes, uint8 [stride]."""
-        return Matrix(self.info.kind, self.rows, self.cols, data.reshape(self.rows, -1))
+    def matrix(self, data: Bytes, repacked: bool = False) -> Matrix:
+        """One expert's matrix over its bytes, uint8 [stride]; `repacked`: those that `repack` has made."""
+        kind = TensorType.Q4_0_8X8 if repacked and self.repackable else self.info.kind
+        return Matrix(kind, self.rows, self.cols, data.reshape(self.rows, -1))
+
+    def repack(self, data: Bytes, into: Bytes) -> None:
+        """One expert's bytes, uint8 [stride], with rows interleaved where they may be."""
+        into[:] = repack(data.reshape(self.rows, -1)).reshape(-1) if self.repackable else data
 
 
 class ExpertMatrices(NamedTuple):
@@ -73,9 +84,18 @@ class LayerWeights:
     down: ExpertTensor  # E × [d, ff], or E × [ff, d] where transposed
     down_transposed: bool
 
-    def expert(self, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
+    def expert(self, gate: Bytes, up: Bytes, down: Bytes, repacked: bool = False) -> ExpertMatrices:
         """One expert's matrices over their bytes, uint8 [stride] each."""
-        return ExpertMatrices(self.gate.matrix(gate), self.up.matrix(up), self.down.matrix(down))
+        return ExpertMatrices(
+            self.gate.matrix(gate, repacked), self.up.matrix(up, repacked), self.down.matrix(down, repacked)
+        )
+
+    @property
+    def repackable(self) -> bool:
+        """Whether an expert of this layer can be repacked: in part, where `down` is of another type. Of a
+        transposed file neurons are left out one by one, which is better.
+        """
+        return self.gate.repackable and self.up.repackable and not self.down_transposed
 
 
 @dataclass(frozen=True, slots=True, eq=False)

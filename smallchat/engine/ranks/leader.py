@@ -47,6 +47,8 @@ class Plan:
     head: SparseHead | None
     """How a sparse head is computed, where that is wanted."""
     sizes: Sizes
+    repack: bool = False
+    """Whether experts of the mapped file are repacked."""
     slab: SlabSizes | None = None
     """Where experts lie; None: the mapped file serves them."""
     handles: Handles | None = None
@@ -161,8 +163,8 @@ class Ranks:
 def _start(plan: Plan, rank: int, memory: SharedMemory) -> subprocess.Popen[bytes]:
     options: dict[str, Any] = {}
     if memory.shared.fd is not None:
-        shared = [] if plan.handles is None else [int(plan.handles.image), int(plan.handles.slab)]
-        options["pass_fds"] = (memory.shared.fd, *shared)
+        others = [] if plan.handles is None else [plan.handles.image, plan.handles.slab]
+        options["pass_fds"] = (memory.shared.fd, *(int(handle) for handle in others if handle is not None))
     if os.name == "posix":
         # Ctrl+C in the terminal is for the app to handle; it ends its ranks itself.
         options["start_new_session"] = True

@@ -35,12 +35,14 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Handles:
-    """What else the ranks share where a budget holds: see `smallchat.sharing.SharedBytes.handle`."""
+    """What else the ranks share: see `smallchat.sharing.SharedBytes.handle`."""
 
     image: str
-    """Dense weights."""
-    slab: str
-    """Experts."""
+    """Weights that every token reads: all of them where a budget holds, else those that are repacked."""
+    repacked: bool
+    """Whether rows of those lie interleaved in it where they can."""
+    slab: str | None = None
+    """Experts, where a budget holds."""
 
 
 class SharedMemory:

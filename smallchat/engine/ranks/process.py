@@ -61,8 +61,8 @@ class Rank:
         share = Share(self._rank, plan.sizes.ranks)
         self._team = RankTeam(self._memory, share, self.watch)
         model = open_model(plan.path, vocabulary=False, image=plan.handles)
-        if plan.handles is None:
-            experts: Experts = model.mapped()
+        if plan.handles is None or plan.handles.slab is None:
+            experts: Experts = model.mapped(share, plan.repack)
         else:
             slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
             experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)

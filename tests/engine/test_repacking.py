@@ -1,0 +1,120 @@
+"""Rows interleaved for the processor: nothing that is said changes, and no memory is taken twice."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from smallchat.engine import Engine
+from smallchat.experts import budget
+from smallchat.experts.cache import CachedExperts
+from smallchat.kernels import ggml
+from smallchat.kernels.quants import TensorType
+from tests.support.engines import opened, rms
+from tests.support.models import Recipe, model
+
+BIG = {"layers": 2, "type": "Q4_0", "hidden": 256, "head": 64, "width": 512}
+RECIPES = {
+    "as released": Recipe(types=(("output", "Q6_K"),), seed=80, **BIG),
+    "a down projection of another type": Recipe(types=(("*down*", "Q4_1"),), seed=81, **BIG),
+    "transposed": Recipe(transposed=True, seed=82, **BIG),
+    "three of four experts": Recipe(used=3, seed=83, **BIG),
+    "fused, in windows": Recipe(fused=True, window=9, seed=84, **BIG | {"layers": 5}),
+    "heads that are no whole groups": Recipe(
+        layers=2, type="Q4_0", heads=8, kv_heads=4, head=20, width=32, seed=85
+    ),
+}
+PROMPT = np.random.default_rng(3).integers(0, 256, 40).tolist()
+ANSWER = np.random.default_rng(4).integers(0, 256, 12).tolist()
+
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    if ggml.find_repacked() is None:
+        pytest.skip("pywhispercpp carries no ggml for this processor")
+
+
+def said(engine: Engine) -> np.ndarray:
+    """Logits behind the prompt, of every token of an answer, and behind a few tokens at once."""
+    engine.clear()
+    logits = [engine.feed(PROMPT).copy(), *(engine.feed([token]).copy() for token in ANSWER)]
+    return np.concatenate([*logits, engine.feed(ANSWER[:5])])
+
+
+def repacked(engine: Engine) -> set[bool]:
+    """Whether experts are."""
+    found = [engine.experts.fetch(layer, 0).gate for layer in range(engine.config.layers)]
+    return {matrix.kind is TensorType.Q4_0_8X8 for matrix in found}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_is_said_changes_by_rounding_only(name: str, threads: int) -> None:
+    path, recipe = model(RECIPES[name]).path, RECIPES[name]
+    with opened(path, "numpy", context=128) as engine:
+        exact = said(engine).astype(np.float64)
+    with opened(path, "ggml", threads, context=128) as engine:
+        assert repacked(engine) == {False}
+        before = said(engine)
+    with opened(path, "ggml", threads, context=128, repack=True) as engine:
+        assert repacked(engine) == {not recipe.transposed and recipe.used % threads == 0}
+        after = said(engine)
+        assert np.array_equal(said(engine), after)
+        assert engine.counters().neuron_sparsity
+    # All round activations to 8 bit; what is in the middle may be rounded to either side.
+    assert rms(before, exact) < 0.15
+    assert rms(after, exact) < 0.15
+
+
+def test_attention_is_repacked_with_and_without_a_budget() -> None:
+    with opened(model(RECIPES["as released"]).path, "ggml", context=128) as engine:
+        plan, kinds = engine.plan, attention(engine)
+        free = said(engine)
+    assert kinds == {TensorType.Q4_0_8X8}
+    small = plan.weights + plan.kv + budget.PROGRAM_BYTES + 6 * plan.slot
+    with opened(model(RECIPES["as released"]).path, "ggml", context=128, mem=small, repack=True) as engine:
+        assert isinstance(engine.experts, CachedExperts)
+        assert attention(engine) == kinds
+        assert engine.notes == ["Experts are not repacked: not all of them fit into memory."]
+        assert np.array_equal(said(engine), free)
+
+
+def test_a_budget_may_come_later() -> None:
+    with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128, repack=True) as engine:
+        before, plan = said(engine), engine.plan
+        engine.resize(plan.weights + plan.kv + budget.PROGRAM_BYTES + budget.RANK_BYTES + 6 * plan.slot)
+        assert isinstance(engine.experts, CachedExperts)
+        assert attention(engine) == {TensorType.Q4_0_8X8}
+        assert rms(said(engine), before.astype(np.float64)) < 0.15
+
+
+def test_numpy_says_that_it_cannot() -> None:
+    with opened(model(RECIPES["as released"]).path, "numpy", context=128, repack=True) as engine:
+        assert engine.notes == ["Experts are not repacked: no kernel here knows how."]
+        assert repacked(engine) == {False}
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
+def test_what_is_repacked_is_no_longer_mapped() -> None:
+    path = model(Recipe(layers=4, type="Q4_0", hidden=512, head=64, width=1024, seed=86)).path
+    with opened(path, "ggml", context=128, repack=True) as engine:
+        said(engine)
+        assert mapped_bytes(path) < engine.weights.expert_bytes / 8
+
+
+def attention(engine: Engine) -> set[TensorType]:
+    return {
+        matrix.kind for layer in engine.weights.layers for matrix in (layer.q, layer.k, layer.v, layer.output)
+    }
+
+
+def mapped_bytes(path: Path) -> int:
+    total, ours = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if "-" in line.split()[0]:
+            ours = line.endswith(str(path))
+        elif ours and line.startswith("Rss:"):
+            total += int(line.split()[1]) << 10
+    return total
