@@ -102,7 +102,7 @@ def _product_speed(kernels: Kernels, threads: int) -> float:
     borders = [PRODUCT_ROWS * part // threads for part in range(threads + 1)]
     parts = [matrix.slice(*pair) for pair in pairwise(borders)]
     # Each thread has kernels of its own, as the decoder's processes have.
-    lanes = [kernels, *(again(kernels.name) for _ in parts[1:])]
+    lanes = [kernels, *(again(kernels.name, kernels.repacks) for _ in parts[1:])]
     times: list[float] = []
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:

@@ -25,8 +25,9 @@ def choose(name: str) -> tuple[Kernels, str | None]:
         return NumpyKernels(), f"{error.what}, so NumPy computes, which is several times slower."
 
 
-def again(name: str) -> Kernels:
-    """The kernels of this name once more, in another process of the same engine: tried already."""
+def again(name: str, repacks: bool) -> Kernels:
+    """The kernels of this name once more, in another process of the same engine: tried already, and found to
+    repack or not."""
     if name == "numpy":
         return NumpyKernels()
-    return GgmlKernels(find_library(), probe=False, repacked=find_repacked())
+    return GgmlKernels(find_library(), probe=False, repacked=find_repacked() if repacks else None)

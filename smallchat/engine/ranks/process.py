@@ -67,7 +67,8 @@ class Rank:
             slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
             experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)
             shared.watch = self._look_around
-        self._decoder = Decoder(model.config, model.weights, again(plan.kernels), experts, self._team)
+        kernels = again(plan.kernels, plan.handles is not None and plan.handles.repacked)
+        self._decoder = Decoder(model.config, model.weights, kernels, experts, self._team)
         self._head = plan.head
         caches = make_caches(model.config, plan.sizes.ranks, plan.context, plan.kv, self._memory.kv)
         self._cache = caches[self._rank]
