@@ -28,7 +28,7 @@ from smallchat.engine.fitting import (
     suitable_threads,
     whole_bytes,
 )
-from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, hold_repacked, open_model
+from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, open_model, place_repacked
 from smallchat.engine.past import Past
 from smallchat.engine.prefill import CancelledError, prefill
 from smallchat.engine.telemetry import Counters, Tally
@@ -160,7 +160,7 @@ class Engine:
             plan = memory_plan(limit, model, size, threads, beside)
             chosen, note = choose(kernels)
             if plan.mapped:
-                model = hold_repacked(model) if chosen.repacks else model
+                model = place_repacked(model) if chosen.repacks else model
             else:
                 model = hold_dense(model, chosen.repacks)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)

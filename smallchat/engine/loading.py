@@ -50,16 +50,29 @@ class OpenModel:
         return self.weights.layers[layer].expert(gate, up, down)
 
     def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
-        """Experts that the mapped file serves; with `repack`, this rank's share of the layers is repacked
-        into `image`, for all ranks, where kernels and types allow it.
+        """Experts that the mapped file serves; with `repack`, they are repacked into `image`, where kernels
+        and types allow it. Every rank calls it, and brings there its share of what lies in `image`.
         """
         repacked = None
+        if self.image is not None:
+            self._fill(self.image, share)
         # Of an expert that ranks share no columns can be cut then: all stay as they are.
         if repack and self.image is not None and not self.config.experts_used % share.size:
             repacked = self._repacked(np.frombuffer(self.image.map, np.uint8))
         experts = MappedExperts(self.gguf.whole(), self.layout, self.wrap, repacked)
         experts.repack(range(*share.span(self.config.layers)))
         return experts
+
+    def _fill(self, image: SharedBytes, share: Share) -> None:
+        file, held = self.gguf.whole(), np.frombuffer(image.map, np.uint8)
+        tensors = _repackable(self.gguf, self.config)
+        for tensor in tensors[slice(*share.span(len(tensors)))]:
+            rows, into = (
+                data[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape[0], -1)
+                for data in (file, held)
+            )
+            into[:] = repack(rows)
+        self.gguf.let_go()
 
     def _repacked(self, image: Bytes) -> Repacked[ExpertMatrices]:
         layers = self.weights.layers
@@ -139,25 +152,19 @@ def hold_dense(model: OpenModel, repacked: bool) -> OpenModel:
     return replace(model, weights=read_weights(gguf, config), image=image)
 
 
-def hold_repacked(model: OpenModel) -> OpenModel:
-    """Bring what every token reads into memory of our own where its rows can be interleaved; the rest stays
-    in the mapped file.
+def place_repacked(model: OpenModel) -> OpenModel:
+    """Give what can be repacked a place in memory of our own, which the ranks fill (`OpenModel.mapped`); the
+    rest stays in the mapped file.
 
     Raises `ModelError` where there is no such memory.
     """
     gguf, config = model.gguf, model.config
-    tensors = _repackable(gguf, config)
-    if not tensors and not any(layer.repackable for layer in model.weights.layers):
+    if not _repackable(gguf, config) and not any(layer.repackable for layer in model.weights.layers):
         return model
     try:
         image = SharedBytes(_rounded(gguf.size))
     except OSError as error:
         raise ModelError(f"There is no memory for {gguf.path}: {error.strerror}", "Close something") from None
-    held = np.frombuffer(image.map, np.uint8)
-    for tensor in tensors:
-        rows = gguf.bytes_of(tensor).reshape(tensor.shape[0], -1)
-        held[tensor.offset : tensor.offset + tensor.size] = repack(rows).reshape(-1)
-    gguf.let_go()
     _lie_in(gguf, config, image, dense=False, repacked=True)
     return replace(model, weights=read_weights(gguf, config), image=image)
 
