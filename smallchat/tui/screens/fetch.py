@@ -144,6 +144,7 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
         fetch, stop = self.query_one("#fetch", Button), self.query_one("#stop", Button)
         fetch.disabled, stop.disabled = fetching, not (fetching and self._offer)
         fetch.label = Content("Fetch it" if self._offer else "Ask again")
+        fetch.refresh(layout=True)  # a label alone keeps the width of the one before
         (stop if fetching and self._offer else fetch).focus()
 
     def _draw(self) -> None:
