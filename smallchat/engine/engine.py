@@ -186,8 +186,7 @@ class Engine:
                 f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
                 "Another budget: --mem, or /mem in the chat."
             )
-        if repack and not (plan.mapped and chosen.repacks):
-            reason = "not all of them fit into memory" if chosen.repacks else "no kernel here knows how"
+        if repack and (reason := _why_not_repacked(model, plan, chosen, threads)):
             engine.notes.append(f"Experts are not repacked: {reason}.")
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
@@ -440,3 +439,16 @@ class Engine:
         if self._model is None:
             raise EngineError("The engine is closed", "Load the model again")
         return self._model
+
+
+def _why_not_repacked(
+    model: OpenModel, plan: budget.MemoryPlan, kernels: Kernels, threads: int
+) -> str | None:
+    if not kernels.repacks:
+        return "no kernel here knows how"
+    if not plan.mapped:
+        return "not all of them fit into memory"
+    if not any(layer.repackable for layer in model.weights.layers):
+        return "none lies as that needs it, in Q4_0 and not transposed"
+    used = model.config.experts_used
+    return f"{threads} processes share the {used} of a token" if used % threads else None

@@ -60,6 +60,7 @@ def test_what_is_said_changes_by_rounding_only(name: str, threads: int) -> None:
         before = said(engine)
     with opened(path, "ggml", threads, context=128, repack=True) as engine:
         assert repacked(engine) == {not recipe.transposed and recipe.used % threads == 0}
+        assert any("not repacked" in note for note in engine.notes) == (repacked(engine) == {False})
         after = said(engine)
         assert np.array_equal(said(engine), after)
         assert engine.counters().neuron_sparsity
