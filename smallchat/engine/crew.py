@@ -163,19 +163,24 @@ class Crew:
             sizes = Sizes(setup.threads, setup.chunk, *widths, kv)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
-            plan = RankPlan(path, kernels, setup.context, setup.kv, setup.head, sizes, setup.repack)
+            handles = None
             if model.image is not None:
-                handles = Handles(model.image.handle, self.kernels.repacks)
-                if slab is not None:
-                    handles, plan = replace(handles, slab=slab.memory.handle), replace(plan, slab=slab.sizes)
-                plan = replace(plan, handles=handles)
-            self.ranks = Ranks(plan)
-        team = self.ranks.team if self.ranks else None
+                experts = None if slab is None else slab.memory.handle
+                handles = Handles(model.image.handle, self.kernels.repacks, experts)
+            slab_sizes = None if slab is None else slab.sizes
+            self.ranks = Ranks(
+                RankPlan(
+                    *(path, kernels, setup.context, setup.kv, setup.head, sizes),
+                    repack=setup.repack,
+                    slab=slab_sizes,
+                    handles=handles,
+                )
+            )
         if slab is None:  # while the other ranks do as much
-            share = team.share if team else Share()
-            self.experts: OwnExperts = model.mapped(share, setup.repack)
+            self.experts: OwnExperts = model.mapped(Share(0, setup.threads), setup.repack)
         else:
             self.experts = self._cached(slab)
+        team = self.ranks.team if self.ranks else None
         self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
         shared = self.ranks.memory.kv if self.ranks else None
         self.caches = make_caches(config, setup.threads, setup.context, setup.kv, shared)

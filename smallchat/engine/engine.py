@@ -164,6 +164,7 @@ class Engine:
             else:
                 model = hold_dense(model, chosen.repacks)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)
+            unable = _why_not_repacked(model, plan, chosen, threads) if repack else None
             engine = cls(
                 *(model, chosen, plan, card),
                 limit=limit,
@@ -172,7 +173,7 @@ class Engine:
                 chunk=chunk,
                 kv=kv,
                 sparse_head=sparse_head,
-                repack=repack,
+                repack=repack and not unable,
                 checkpoints=checkpoints,
                 beside=beside,
             )
@@ -186,8 +187,8 @@ class Engine:
                 f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
                 "Another budget: --mem, or /mem in the chat."
             )
-        if repack and (reason := _why_not_repacked(model, plan, chosen, threads)):
-            engine.notes.append(f"Experts are not repacked: {reason}.")
+        if unable:
+            engine.notes.append(f"Experts are not repacked: {unable}.")
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
             engine.notes.append("The file has no LM head predictor; all logits are computed.")
@@ -450,5 +451,5 @@ def _why_not_repacked(
         return "not all of them fit into memory"
     if not any(layer.repackable for layer in model.weights.layers):
         return "none lies as that needs it, in Q4_0 and not transposed"
-    used = model.config.experts_used
+    used = model.config.experts_used  # of an expert that ranks share no columns can be cut then
     return f"{threads} processes share the {used} of a token" if used % threads else None

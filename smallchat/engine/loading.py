@@ -50,15 +50,14 @@ class OpenModel:
         return self.weights.layers[layer].expert(gate, up, down)
 
     def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
-        """Experts that the mapped file serves; with `repack`, they are repacked into `image`, where kernels
-        and types allow it. Every rank calls it, and brings there its share of what lies in `image`.
+        """Experts that the mapped file serves; with `repack`, they are repacked into `image`, where their
+        types allow it. Every rank calls it, and brings there its share of what lies in `image`.
         """
         repacked = None
         if self.image is not None:
             self._fill(self.image, share)
-        # Of an expert that ranks share no columns can be cut then: all stay as they are.
-        if repack and self.image is not None and not self.config.experts_used % share.size:
-            repacked = self._repacked(np.frombuffer(self.image.map, np.uint8))
+            if repack:
+                repacked = self._repacked(np.frombuffer(self.image.map, np.uint8))
         experts = MappedExperts(self.gguf.whole(), self.layout, self.wrap, repacked)
         experts.repack(range(*share.span(self.config.layers)))
         return experts

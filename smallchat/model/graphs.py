@@ -292,16 +292,14 @@ class ExpertsGraph:
 
 
 class RepackedExperts:
-    """The same for whole experts of which some have interleaved rows, product by product."""
+    """The same for whole experts with interleaved rows, product by product."""
 
-    def __init__(
-        self, kernels: GgmlKernels, buffers: Buffers, layer: LayerWeights, count: int, part: Floats
-    ) -> None:
-        """`part` is this rank's part of the sum, float32 [d]."""
+    def __init__(self, kernels: GgmlKernels, buffers: Buffers, width: int, count: int, part: Floats) -> None:
+        """`count` experts of `width` neurons; `part` is this rank's part of the sum, float32 [d]."""
         self._enter = graph = Graph(kernels.context)
         self._norm, _ = _normed(graph, buffers, _with_attention(graph, buffers))
         graph.finish()
-        d, width = len(buffers.x), layer.gate.rows
+        d = len(buffers.x)
         self._kernels, self._normed_at, self._part = kernels, address_of(buffers.normed), part
         self._gated, self._upped = np.empty((2, count, width), np.float32)
         self._summed = np.empty((count, d), np.float32)

@@ -193,9 +193,9 @@ class SingleToken:
     def _feed_forward(self, layer: _Layer, experts: list[int], weights: list[float]) -> None:
         graph, pieces = layer.experts, layer.pieces
         matrices = [self._experts.fetch(layer.index, experts[piece.expert]) for piece in pieces]
-        if layer.repacked is not None and any(found.gate.kind is TensorType.Q4_0_8X8 for found in matrices):
+        if matrices and matrices[0].gate.kind is TensorType.Q4_0_8X8:  # of all or of none
             used = [weights[piece.expert] for piece in pieces]
-            neurons = layer.repacked(layer.feed_forward_norm, matrices, used)
+            neurons = self._repacked(len(pieces))(layer.feed_forward_norm, matrices, used)
             if self._tokens % SAMPLED == 1:
                 self._count(layer, int(np.count_nonzero(neurons)), neurons.size)
             return
@@ -209,6 +209,14 @@ class SingleToken:
             borders = accumulate((piece.stop - piece.start for piece in pieces), initial=0)
             hidden = [graph.hidden[start:stop] for start, stop in pairwise(borders)]
             self._sum_down(layer, matrices, hidden)
+
+    def _repacked(self, count: int) -> RepackedExperts:
+        """What computes so many whole experts with interleaved rows."""
+        width, part = self._config.expert_width, self._part[0]
+        made: RepackedExperts = self._kept(
+            ("repacked", count), lambda: RepackedExperts(self._kernels, self._buffers, width, count, part)
+        )
+        return made
 
     def _sparse(self, layer: _Layer, matrices: list[ExpertMatrices], weights: list[float]) -> None:
         """The same with the up rows of active neurons only, gathered first: it pays where they are few."""
@@ -249,7 +257,6 @@ class SingleToken:
         ones = [1] * self._config.experts_used
         pieces = decoder.share.experts(ones, self._config.expert_width, neuron_unit(layer))
         widths = tuple(piece.stop - piece.start for piece in pieces)
-        whole = not self._config.experts_used % self._team.share.size
         attention = None
         if buffers.readers:  # there may be more ranks than heads
             attention = self._kept(
@@ -279,12 +286,6 @@ class SingleToken:
             ),
             gate=self._kept(("gate", kinds[0], widths), lambda: GateGraph(context, buffers, layer, widths)),
             pieces=pieces,
-            repacked=self._kept(
-                ("repacked", len(pieces)),
-                lambda: RepackedExperts(self._kernels, buffers, layer, len(pieces), self._part[0]),
-            )
-            if self._kernels.repacks and layer.repackable and pieces and whole
-            else None,
             down_transposed=layer.down_transposed,
         )
 
@@ -312,8 +313,6 @@ class _Layer:
     experts: ExpertsGraph
     gate: GateGraph
     pieces: list[Piece]
-    repacked: RepackedExperts | None
-    """What computes experts of which some have interleaved rows; None: none have, or ranks share experts."""
     down_transposed: bool
     active_share: float = 1.0
     """Share of neurons that were active lately: what decides how the next token is computed."""
