@@ -49,7 +49,7 @@ SparseHead = Annotated[
 ]
 Repack = Annotated[
     bool | None,
-    typer.Option("--repack/--as-in-file", help="Lay all experts out anew at load: decodes faster."),
+    typer.Option("--repack/--as-in-file", help="Whether experts are laid out anew when first used."),
 ]
 Inline = Annotated[
     bool | None, typer.Option("--inline/--full-screen", help="Line by line, without a full screen.")

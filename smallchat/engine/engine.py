@@ -20,6 +20,7 @@ from smallchat.engine.decoding import Wanted, decode
 from smallchat.engine.events import PromptProgress, Token
 from smallchat.engine.fitting import (
     default_budget,
+    fits,
     fitting_chunk,
     fitting_context,
     kv_bytes,
@@ -120,7 +121,7 @@ class Engine:
         chunk: int = DEFAULT_CHUNK,
         kv: KVType = DEFAULT_KV,
         sparse_head: SparseHead | None = None,
-        repack: bool = False,
+        repack: bool = True,
         beside: int = 0,
         checkpoints: int = 0,
     ) -> Engine:
@@ -131,9 +132,10 @@ class Engine:
         `kernels` "auto", "numpy" or "ggml"; `threads` the processes that compute (None: what suits model and
         machine); `context` the tokens that must fit (the default means: at most that many); `chunk` the
         prompt tokens of one forward pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head`
-        lets the file's LM head predictor, where it has one, leave out rows of the head; `repack` lays all
-        experts out anew for the processor, in memory of our own; `checkpoints` are the bytes of disk, in the
-        cache folder, where `save_some` keeps what was read (0: none, and none is looked for).
+        lets the file's LM head predictor, where it has one, leave out rows of the head; `repack` lays experts
+        out anew for the processor when they are first used, where that can be done; `checkpoints` are the
+        bytes of disk, in the cache folder, where `save_some` keeps what was read (0: none, and none is looked
+        for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.
@@ -164,7 +166,6 @@ class Engine:
             else:
                 model = hold_dense(model, chosen.repacks)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)
-            unable = _why_not_repacked(model, plan, chosen, threads) if repack else None
             engine = cls(
                 *(model, chosen, plan, card),
                 limit=limit,
@@ -173,7 +174,7 @@ class Engine:
                 chunk=chunk,
                 kv=kv,
                 sparse_head=sparse_head,
-                repack=repack and not unable,
+                repack=repack and _can_repack(model, plan, chosen, threads),
                 checkpoints=checkpoints,
                 beside=beside,
             )
@@ -187,8 +188,6 @@ class Engine:
                 f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
                 "Another budget: --mem, or /mem in the chat."
             )
-        if unable:
-            engine.notes.append(f"Experts are not repacked: {unable}.")
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
             engine.notes.append("The file has no LM head predictor; all logits are computed.")
@@ -442,14 +441,8 @@ class Engine:
         return self._model
 
 
-def _why_not_repacked(
-    model: OpenModel, plan: budget.MemoryPlan, kernels: Kernels, threads: int
-) -> str | None:
-    if not kernels.repacks:
-        return "no kernel here knows how"
-    if not plan.mapped:
-        return "not all of them fit into memory"
-    if not any(layer.repackable for layer in model.weights.layers):
-        return "none lies as that needs it, in Q4_0 and not transposed"
-    used = model.config.experts_used  # of an expert that ranks share no columns can be cut then
-    return f"{threads} processes share the {used} of a token" if used % threads else None
+def _can_repack(model: OpenModel, plan: budget.MemoryPlan, kernels: Kernels, threads: int) -> bool:
+    """Whether experts may be laid out anew: what then is in memory cannot be read from the file again."""
+    # Of an expert that ranks share no columns can be cut then.
+    shared = model.config.experts_used % threads
+    return kernels.repacks and not shared and (not plan.mapped or fits(model.weights.expert_bytes))

@@ -139,11 +139,15 @@ def whole_bytes(model: OpenModel, threads: int, beside: int, kv: KVType) -> int:
     return plan.weights + plan.kv + plan.rest + plan.experts * plan.slot
 
 
+def fits(size: int) -> bool:
+    """Whether so many bytes can be taken of what is free, with some left to other programs."""
+    return size <= machine_memory().available * FREE_SHARE
+
+
 def default_budget(everything: int) -> int | None:
     """The memory budget where none is asked for: none where `everything`, in bytes, fits into what is free;
     else a share of that, so that other programs keep theirs."""
-    available = machine_memory().available
-    return None if everything <= available * FREE_SHARE else int(available * FREE_SHARE)
+    return None if fits(everything) else int(machine_memory().available * FREE_SHARE)
 
 
 def refuse_larger_than_memory(kv: int, context: int) -> None:

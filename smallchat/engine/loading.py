@@ -14,8 +14,8 @@ from smallchat.engine.ranks.memory import Handles
 from smallchat.errors import ModelError
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import BLOCK, ChangedError, DirectFile, ShortReadError
-from smallchat.experts.layout import ExpertLayout
-from smallchat.experts.mapped import MappedExperts, Repacked
+from smallchat.experts.layout import ExpertLayout, Repacking
+from smallchat.experts.mapped import MappedExperts, Room
 from smallchat.kernels.quants import TensorType
 from smallchat.kernels.repack import ROWS, repack
 from smallchat.model.config import ModelConfig, read_config
@@ -50,30 +50,22 @@ class OpenModel:
         return self.weights.layers[layer].expert(gate, up, down)
 
     def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
-        """Experts that the mapped file serves; with `repack`, they are repacked into `image`, where their
-        types allow it. Every rank calls it, and brings there its share of what lies in `image`.
+        """Experts that the mapped file serves; with `repack`, those that are used move to `image`, where
+        their types allow it. Every rank calls it, and brings there its share of what else lies in `image`.
         """
-        repacked = None
+        repacking, room = self.repacking(repack), None
         if self.image is not None:
             self._fill(self.image, share)
-            if repack:
-                repacked = self._repacked(np.frombuffer(self.image.map, np.uint8))
-        experts = MappedExperts(self.gguf.whole(), self.layout, self.wrap, repacked)
-        experts.repack(range(*share.span(self.config.layers)))
-        return experts
+            if repacking is not None:
+                held = np.frombuffer(self.image.map, np.uint8)
+                at, experts = _rounded(self.gguf.size), self.config.layers * self.config.experts
+                room = Room(repacking, held, held[at : at + experts], self.gguf.let_go)
+        return MappedExperts(self.gguf.whole(), self.layout, self.wrap, room)
 
-    def _fill(self, image: SharedBytes, share: Share) -> None:
-        file, held = self.gguf.whole(), np.frombuffer(image.map, np.uint8)
-        tensors = _repackable(self.gguf, self.config)
-        for tensor in tensors[slice(*share.span(len(tensors)))]:
-            rows, into = (
-                data[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape[0], -1)
-                for data in (file, held)
-            )
-            into[:] = repack(rows)
-        self.gguf.let_go()
-
-    def _repacked(self, image: Bytes) -> Repacked[ExpertMatrices]:
+    def repacking(self, repack: bool) -> Repacking[ExpertMatrices] | None:
+        """How experts are laid out anew, where that is wanted."""
+        if not repack:
+            return None
         layers = self.weights.layers
 
         def write(layer: int, parts: Sequence[Bytes], into: Sequence[Bytes]) -> None:
@@ -85,7 +77,18 @@ class OpenModel:
             return layers[layer].expert(gate, up, down, repacked=True)
 
         can = frozenset(index for index, layer in enumerate(layers) if layer.repackable)
-        return Repacked(image, can, write, wrap, self.gguf.let_go)
+        return Repacking(can, write, wrap)
+
+    def _fill(self, image: SharedBytes, share: Share) -> None:
+        file, held = self.gguf.whole(), np.frombuffer(image.map, np.uint8)
+        tensors = _repackable(self.gguf, self.config)
+        for tensor in tensors[slice(*share.span(len(tensors)))]:
+            rows, into = (
+                data[tensor.offset : tensor.offset + tensor.size].reshape(tensor.shape[0], -1)
+                for data in (file, held)
+            )
+            into[:] = repack(rows)
+        self.gguf.let_go(0, self.gguf.size)
 
     def close(self) -> None:
         """Let go of the file and the memory."""
@@ -104,7 +107,7 @@ def open_model(path: str | Path, vocabulary: bool = True, image: Handles | None 
         config = read_config(gguf)
         shared = None
         if image is not None:
-            shared = SharedBytes(_rounded(gguf.size), image.image)
+            shared = SharedBytes(_image_bytes(gguf, config), image.image)
             _lie_in(gguf, config, shared, dense=image.slab is not None, repacked=image.repacked)
         weights = read_weights(gguf, config)
     except BaseException:
@@ -130,7 +133,7 @@ def hold_dense(model: OpenModel, repacked: bool) -> OpenModel:
     try:
         file = DirectFile(gguf.path)
         try:
-            image = SharedBytes(_rounded(gguf.size))
+            image = SharedBytes(_image_bytes(gguf, config))
             view = memoryview(image.map)
             for start, stop in _ranges(gguf, _dense(gguf)):
                 for at in range(start, stop, PIECE):
@@ -161,11 +164,16 @@ def place_repacked(model: OpenModel) -> OpenModel:
     if not _repackable(gguf, config) and not any(layer.repackable for layer in model.weights.layers):
         return model
     try:
-        image = SharedBytes(_rounded(gguf.size))
+        image = SharedBytes(_image_bytes(gguf, config))
     except OSError as error:
         raise ModelError(f"There is no memory for {gguf.path}: {error.strerror}", "Close something") from None
     _lie_in(gguf, config, image, dense=False, repacked=True)
     return replace(model, weights=read_weights(gguf, config), image=image)
+
+
+def _image_bytes(gguf: GgufFile, config: ModelConfig) -> int:
+    """Those of the file, in whole blocks, and one for each expert: whether it lies there."""
+    return _rounded(gguf.size) + config.layers * config.experts
 
 
 def _lie_in(gguf: GgufFile, config: ModelConfig, image: SharedBytes, dense: bool, repacked: bool) -> None:

@@ -1,5 +1,5 @@
-"""Experts without a budget of their own: the mapped file, paged by the operating system; or, where that is
-asked for, memory of the ranks' own, in which they lie as the processor likes it.
+"""Experts without a budget of their own: the mapped file, paged by the operating system; and those that were
+used, where the processor likes another layout, in memory of the ranks' own.
 """
 
 from __future__ import annotations
@@ -7,35 +7,30 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.experts.layout import ExpertLayout, Wrap
+from smallchat.experts.layout import ExpertLayout, Repacking, Wrap
 
 Bytes = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Repacked(Generic[T]):
-    """Where repacked experts lie, and how they come there. What interleaving rows means says
-    `smallchat.kernels.repack`; here it is only known that it is done to bytes.
-    """
+class Room(Generic[T]):
+    """Where repacked experts lie."""
 
+    repacking: Repacking[T]
     image: Bytes
     """uint8 [size], memory that all ranks share: an expert has the place that it has in the file."""
-    layers: frozenset[int]
-    """Those whose experts can be repacked."""
-    write: Callable[[int, Sequence[Bytes], Sequence[Bytes]], None]
-    """From a layer's gate, up and down of an expert into as many bytes."""
-    wrap: Wrap[T]
-    """Makes of those bytes what is fetched."""
-    let_go: Callable[[], None]
-    """What was read of the mapped file is not wanted any more."""
+    moved: Bytes
+    """uint8 [layers · experts], shared too: 1 where an expert lies there."""
+    let_go: Callable[[int, int], None]
+    """These bytes of the mapped file, from and to, are not wanted any more."""
 
 
 class MappedExperts(Generic[T]):
@@ -48,14 +43,11 @@ class MappedExperts(Generic[T]):
     wait_seconds = 0.0
     """… nor waited for where we could see it."""
 
-    def __init__(
-        self, data: Bytes, layout: ExpertLayout, wrap: Wrap[T], repacked: Repacked[T] | None = None
-    ) -> None:
-        """`data` is the whole mapped file, uint8 [size]; `wrap` makes of bytes what is fetched. With
-        `repacked` all ranks together call `repack` for every layer before the first `fetch`.
-        """
-        self._wrap, self._repacked = wrap, repacked
+    def __init__(self, data: Bytes, layout: ExpertLayout, wrap: Wrap[T], room: Room[T] | None = None) -> None:
+        """`data` is the whole mapped file, uint8 [size]; `wrap` makes of bytes what is fetched."""
+        self._wrap, self._room = wrap, room
         self._fetched: dict[tuple[int, int], T] = {}
+        self._repacked: dict[tuple[int, int], T] = {}
         self._data, self._layout = data, layout
         self._resident = np.zeros((layout.layers, layout.experts), bool)
         self._next_layer = 0
@@ -78,26 +70,28 @@ class MappedExperts(Generic[T]):
     def forget(self) -> None:
         """Nothing to forget."""
 
-    def fetch(self, layer: int, expert: int) -> T:
-        """One expert over the mapped file, or where it was repacked; valid until `close`."""
-        fetched = self._fetched.get((layer, expert))
-        if fetched is None:
-            repacked = self._repacked if self._moves(layer) else None
-            data, wrap = (self._data, self._wrap) if repacked is None else (repacked.image, repacked.wrap)
-            fetched = self._fetched[layer, expert] = wrap(layer, *self._parts(data, layer, expert))
-            self._resident[layer, expert] = True
-        return fetched
-
-    def repack(self, layers: Iterable[int]) -> None:
-        """Bring the experts of these layers to where they are repacked, and let go of the mapped file."""
-        for layer in filter(self._moves, layers):
-            assert self._repacked is not None
-            for expert in range(self._layout.experts):
-                sources, into = (
-                    self._parts(data, layer, expert) for data in (self._data, self._repacked.image)
-                )
-                self._repacked.write(layer, sources, into)
-            self._repacked.let_go()
+    def fetch(self, layer: int, expert: int, repacked: bool = False) -> T:
+        """See `smallchat.model.decoder.Experts`; valid until `close`."""
+        key, room = (layer, expert), self._room
+        found = self._repacked.get(key)
+        if found is not None:
+            return found
+        if room is not None and layer in room.repacking.layers:
+            at = layer * self._layout.experts + expert
+            if repacked and not room.moved[at]:
+                self._move(room, layer, expert)
+                room.moved[at] = 1
+            if room.moved[at]:
+                parts = self._parts(room.image, layer, expert)
+                found = self._repacked[key] = room.repacking.wrap(layer, *parts)
+                self._fetched.pop(key, None)
+                self._resident[key] = True
+                return found
+        found = self._fetched.get(key)
+        if found is None:
+            found = self._fetched[key] = self._wrap(layer, *self._parts(self._data, layer, expert))
+            self._resident[key] = True
+        return found
 
     def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: wholly in memory when last looked at, or used since."""
@@ -114,7 +108,7 @@ class MappedExperts(Generic[T]):
             for expert in range(self._layout.experts):
                 seen = [self._pages.resident(*part) for part in self._layout.ranges(layer, expert)]
                 if None not in seen:
-                    self._resident[layer, expert] = self._moves(layer) or all(seen)
+                    self._resident[layer, expert] = all(seen) or (layer, expert) in self._repacked
         self._next_layer = (self._next_layer + count) % self._layout.layers
 
     def resident_bytes(self) -> int:
@@ -125,10 +119,15 @@ class MappedExperts(Generic[T]):
     def close(self) -> None:
         """Let go of the mapping."""
         self._fetched.clear()
-        del self._data, self._pages, self._wrap, self._repacked
+        self._repacked.clear()
+        del self._data, self._pages, self._wrap, self._room
 
-    def _moves(self, layer: int) -> bool:
-        return self._repacked is not None and layer in self._repacked.layers
+    def _move(self, room: Room[T], layer: int, expert: int) -> None:
+        """Lay an expert out anew, and let go of where it came from: there is one of it in memory."""
+        sources, into = (self._parts(data, layer, expert) for data in (self._data, room.image))
+        room.repacking.write(layer, sources, into)
+        for offset, size in self._layout.ranges(layer, expert):
+            room.let_go(offset, offset + size)
 
     def _parts(self, data: Bytes, layer: int, expert: int) -> list[Bytes]:
         """Gate, up and down in the file, or in an image of it."""

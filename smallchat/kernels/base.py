@@ -43,14 +43,20 @@ class Matrix:
         assert self.kind is not TensorType.Q4_0_8X8 or not (start % ROWS or stop % ROWS)
         return Matrix(self.kind, stop - start, self.cols, self.data[start:stop])
 
+    def plain(self) -> Matrix:
+        """The same with its rows one behind the other: a copy where they are interleaved."""
+        if self.kind is not TensorType.Q4_0_8X8:
+            return self
+        return Matrix(TensorType.Q4_0, self.rows, self.cols, restore(self.data))
+
     def columns(self, start: int, stop: int) -> Matrix:
         """Columns `start` to `stop`, without a copy but where rows are interleaved. Both are whole blocks of
         the type (`block`).
         """
+        if (start, stop) == (0, self.cols):
+            return self
         if self.kind is TensorType.Q4_0_8X8:
-            if (start, stop) == (0, self.cols):
-                return self
-            return Matrix(TensorType.Q4_0, self.rows, self.cols, restore(self.data)).columns(start, stop)
+            return self.plain().columns(start, stop)
         first, size = row_bytes(self.kind, start), row_bytes(self.kind, stop - start)
         return Matrix(self.kind, self.rows, stop - start, self.data[:, first : first + size])
 
@@ -70,6 +76,9 @@ class Kernels(Protocol):
     @property
     def repacks(self) -> bool:
         """Whether Q4_0 with interleaved rows (`smallchat.kernels.repack`) is multiplied faster."""
+
+    def wants_repacked(self, n: int) -> bool:
+        """Whether that holds for `n` rows of x: for many, weights are made float32, and order is nothing."""
 
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """x Wᵀ: float32 [n, cols] → float32 [n, rows], into `out` where that is given."""

@@ -19,7 +19,6 @@ from smallchat.kernels.base import Floats, Matrix
 from smallchat.kernels.ggml_abi import address_of
 from smallchat.kernels.numpy import NumpyKernels
 from smallchat.kernels.quants import LAYOUTS, TensorType
-from smallchat.kernels.repack import restore
 
 Product = ggml_abi.Product | repacked_abi.RepackedProduct
 
@@ -75,6 +74,10 @@ class GgmlKernels(NumpyKernels):
         product(w.address, w.rows, w.cols, w.stride, address_of(x), len(x), into, out.strides[0])
         return out
 
+    def wants_repacked(self, n: int) -> bool:
+        """See `Kernels.wants_repacked`."""
+        return self.repacks and n < BLAS_FROM
+
     def product(self, kind: TensorType, use: str = "") -> Product:
         """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape
         costs a microsecond.
@@ -93,8 +96,7 @@ class GgmlKernels(NumpyKernels):
         """See `Kernels.floats`."""
         if w.kind in NOT_IN_GGML or w.kind is TensorType.F32:
             return super().floats(w)
-        if w.kind is TensorType.Q4_0_8X8:
-            w = Matrix(TensorType.Q4_0, w.rows, w.cols, restore(w.data))
+        w = w.plain()
         to_float = self._to_float.get(w.kind)
         if to_float is None:
             to_float = self._to_float[w.kind] = self.context.library.to_float(w.kind)

@@ -31,6 +31,10 @@ class NumpyKernels:
     def __init__(self) -> None:
         self._scratch = np.empty(0, np.float32)
 
+    def wants_repacked(self, n: int) -> bool:
+        """See `Kernels.wants_repacked`."""
+        return False
+
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
         made = self._vector(x[0], w)[None] if len(x) == 1 else self._product(x, w)

@@ -66,8 +66,12 @@ class Experts(Protocol):
     def guess(self, layer: int, experts: Sequence[int]) -> None:
         """These will perhaps be used, by the layer that comes next."""
 
-    def fetch(self, layer: int, expert: int) -> ExpertMatrices:
-        """Gate, up and down of an expert that is expected, once they are there and the ranks have met."""
+    def fetch(self, layer: int, expert: int, repacked: bool = False) -> ExpertMatrices:
+        """Gate, up and down of an expert that is expected, once they are there and the ranks have met.
+
+        `repacked`: laid out anew for the processor from now on, where that is done at all; only for a rank
+        that computes the whole expert, since no other may be reading it.
+        """
 
     def forget(self) -> None:
         """A pass was given up: nothing is expected any more."""
@@ -237,13 +241,18 @@ class Decoder:
         for piece in self.share.experts(list(counts.values()), self.config.expert_width, neuron_unit(layer)):
             self._check(watcher)
             expert, neurons = used[piece.expert], (piece.start, piece.stop)
-            gate, up, down = self.experts.fetch(index, expert)
+            whole = neurons == (0, self.config.expert_width)
             tokens, slots = np.nonzero(chosen.experts == expert)
+            repacked = whole and self.kernels.wants_repacked(len(tokens))
+            gate, up, down = self.experts.fetch(index, expert, repacked)
             # Where all tokens use it, nothing is gathered.
             rows = slice(None) if len(tokens) == len(x) else tokens
             inputs = x[rows]
-            hidden = np.maximum(matmul(inputs, gate.slice(*neurons)), 0)
-            hidden *= matmul(inputs, up.slice(*neurons))
+            if not whole:
+                # As it lay in the file, whatever other passes have made of it: this one says the same then.
+                gate, up = gate.slice(*neurons).plain(), up.slice(*neurons).plain()
+            hidden = np.maximum(matmul(inputs, gate), 0)
+            hidden *= matmul(inputs, up)
             hidden *= chosen.weights[tokens, slots, None]
             cut = down.slice(*neurons) if layer.down_transposed else down.columns(*neurons)
             part[rows] += down_matmul(hidden, cut)

@@ -110,10 +110,11 @@ class GgufFile:
         if hasattr(mmap, "MADV_RANDOM"):
             self._map.madvise(mmap.MADV_RANDOM)
 
-    def let_go(self) -> None:
-        """What was read of the mapping is not wanted any more: it counts as our memory no longer."""
-        if hasattr(mmap, "MADV_DONTNEED"):
-            self._map.madvise(mmap.MADV_DONTNEED)
+    def let_go(self, start: int, stop: int) -> None:
+        """Whole pages of these bytes are not wanted any more: they count as our memory no longer."""
+        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
+        if hasattr(mmap, "MADV_DONTNEED") and first < last:
+            self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def entry(self, key: str) -> bytes:
         """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""

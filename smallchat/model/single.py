@@ -192,7 +192,8 @@ class SingleToken:
 
     def _feed_forward(self, layer: _Layer, experts: list[int], weights: list[float]) -> None:
         graph, pieces = layer.experts, layer.pieces
-        matrices = [self._experts.fetch(layer.index, experts[piece.expert]) for piece in pieces]
+        fetch = self._experts.fetch
+        matrices = [fetch(layer.index, experts[piece.expert], layer.whole) for piece in pieces]
         if matrices and matrices[0].gate.kind is TensorType.Q4_0_8X8:  # of all or of none
             used = [weights[piece.expert] for piece in pieces]
             neurons = self._repacked(len(pieces))(layer.feed_forward_norm, matrices, used)
@@ -286,6 +287,7 @@ class SingleToken:
             ),
             gate=self._kept(("gate", kinds[0], widths), lambda: GateGraph(context, buffers, layer, widths)),
             pieces=pieces,
+            whole=all(width == self._config.expert_width for width in widths),
             down_transposed=layer.down_transposed,
         )
 
@@ -313,6 +315,8 @@ class _Layer:
     experts: ExpertsGraph
     gate: GateGraph
     pieces: list[Piece]
+    whole: bool
+    """Whether those are whole experts."""
     down_transposed: bool
     active_share: float = 1.0
     """Share of neurons that were active lately: what decides how the next token is computed."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from smallchat.engine import Engine
+from smallchat.engine import Engine, fitting
 from smallchat.experts import budget
 from smallchat.experts.cache import CachedExperts
 from smallchat.kernels import ggml
@@ -43,10 +43,12 @@ def said(engine: Engine) -> np.ndarray:
     return np.concatenate([*logits, engine.feed(ANSWER[:5])])
 
 
-def repacked(engine: Engine) -> set[bool]:
-    """Whether experts are."""
-    found = [engine.experts.fetch(layer, 0).gate for layer in range(engine.config.layers)]
-    return {matrix.kind is TensorType.Q4_0_8X8 for matrix in found}
+def kinds(engine: Engine) -> set[TensorType]:
+    """What experts of the last token are."""
+    return {
+        engine.experts.fetch(layer, int(expert)).gate.kind
+        for layer, expert in np.argwhere(engine.experts.resident())
+    }
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -55,53 +57,79 @@ def test_what_is_said_changes_by_rounding_only(name: str, threads: int) -> None:
     path, recipe = model(RECIPES[name]).path, RECIPES[name]
     with opened(path, "numpy", context=128) as engine:
         exact = said(engine).astype(np.float64)
-    with opened(path, "ggml", threads, context=128) as engine:
-        assert repacked(engine) == {False}
+        assert kinds(engine) == {TensorType.Q4_0}
+    with opened(path, "ggml", threads, context=128, repack=False) as engine:
         before = said(engine)
-    with opened(path, "ggml", threads, context=128, repack=True) as engine:
-        assert repacked(engine) == {not recipe.transposed and recipe.used % threads == 0}
-        assert any("not repacked" in note for note in engine.notes) == (repacked(engine) == {False})
+        assert kinds(engine) == {TensorType.Q4_0}
+    with opened(path, "ggml", threads, context=128) as engine:
         after = said(engine)
-        assert np.array_equal(said(engine), after)
+        assert (TensorType.Q4_0_8X8 in kinds(engine)) == (
+            not recipe.transposed and recipe.used % threads == 0
+        )
         assert engine.counters().neuron_sparsity
     # All round activations to 8 bit; what is in the middle may be rounded to either side.
     assert rms(before, exact) < 0.15
     assert rms(after, exact) < 0.15
 
 
-def test_attention_is_repacked_with_and_without_a_budget() -> None:
-    with opened(model(RECIPES["as released"]).path, "ggml", context=128) as engine:
-        plan, kinds = engine.plan, attention(engine)
-        free = said(engine)
-    assert kinds == {TensorType.Q4_0_8X8}
-    small = plan.weights + plan.kv + budget.PROGRAM_BYTES + 6 * plan.slot
-    with opened(model(RECIPES["as released"]).path, "ggml", context=128, mem=small, repack=True) as engine:
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_was_repacked_before_changes_nothing(name: str, threads: int) -> None:
+    path = model(RECIPES[name]).path
+    with opened(path, "ggml", threads, context=128) as engine:
+        first = said(engine)
+        for token in range(200, 260):  # other experts
+            engine.clear()
+            engine.feed([token])
+        assert np.array_equal(said(engine), first)
+    with opened(path, "ggml", threads, context=128) as engine:
+        for token in range(60):
+            engine.clear()
+            engine.feed([token])
+        assert np.array_equal(said(engine), first)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_budget_says_the_same_to_the_last_bit(threads: int) -> None:
+    path = model(RECIPES["as released"]).path
+    with opened(path, "ggml", threads, context=128) as engine:
+        plan, free = engine.plan, said(engine)
+        assert attention(engine) == {TensorType.Q4_0_8X8}
+    small = plan.weights + plan.kv + budget.PROGRAM_BYTES + (threads - 1) * budget.RANK_BYTES + 6 * plan.slot
+    with opened(path, "ggml", threads, context=128, mem=small) as engine:
         assert isinstance(engine.experts, CachedExperts)
-        assert attention(engine) == kinds
-        assert engine.notes == ["Experts are not repacked: not all of them fit into memory."]
+        assert np.array_equal(said(engine), free)
+        assert TensorType.Q4_0_8X8 in kinds(engine)
+        assert attention(engine) == {TensorType.Q4_0_8X8}
         assert np.array_equal(said(engine), free)
 
 
 def test_a_budget_may_come_later() -> None:
-    with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128, repack=True) as engine:
+    with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128) as engine:
         before, plan = said(engine), engine.plan
         engine.resize(plan.weights + plan.kv + budget.PROGRAM_BYTES + budget.RANK_BYTES + 6 * plan.slot)
         assert isinstance(engine.experts, CachedExperts)
         assert attention(engine) == {TensorType.Q4_0_8X8}
-        assert rms(said(engine), before.astype(np.float64)) < 0.15
+        assert np.array_equal(said(engine), before)
 
 
-def test_numpy_says_that_it_cannot() -> None:
-    with opened(model(RECIPES["as released"]).path, "numpy", context=128, repack=True) as engine:
-        assert engine.notes == ["Experts are not repacked: no kernel here knows how."]
-        assert repacked(engine) == {False}
+def test_what_would_not_fit_stays_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    path = model(RECIPES["as released"]).path
+    monkeypatch.setattr(fitting, "machine_memory", lambda: fitting.MachineMemory(1 << 30, 1 << 20))
+    with opened(path, "ggml", context=128, mem=1 << 29) as engine:
+        assert engine.plan.mapped
+        said(engine)
+        assert kinds(engine) == {TensorType.Q4_0}
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
 def test_what_is_repacked_is_no_longer_mapped() -> None:
     path = model(Recipe(layers=4, type="Q4_0", hidden=512, head=64, width=1024, seed=86)).path
-    with opened(path, "ggml", context=128, repack=True) as engine:
-        said(engine)
+    with opened(path, "ggml", context=128) as engine:
+        for token in range(100):
+            engine.clear()
+            engine.feed([token])
+        assert kinds(engine) == {TensorType.Q4_0_8X8}
         assert mapped_bytes(path) < engine.weights.expert_bytes / 8
 
 

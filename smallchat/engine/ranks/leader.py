@@ -48,7 +48,7 @@ class Plan:
     """How a sparse head is computed, where that is wanted."""
     sizes: Sizes
     repack: bool = False
-    """Whether experts of the mapped file are repacked."""
+    """Whether experts are repacked where they are first used."""
     slab: SlabSizes | None = None
     """Where experts lie; None: the mapped file serves them."""
     handles: Handles | None = None

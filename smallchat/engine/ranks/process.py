@@ -65,7 +65,9 @@ class Rank:
             experts: Experts = model.mapped(share, plan.repack)
         else:
             slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
-            experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)
+            experts = shared = SharedExperts(
+                slab, model.layout, model.wrap, self._rank, model.repacking(plan.repack)
+            )
             shared.watch = self._look_around
         kernels = again(plan.kernels, plan.handles is not None and plan.handles.repacked)
         self._decoder = Decoder(model.config, model.weights, kernels, experts, self._team)
