@@ -166,11 +166,12 @@ class Crew:
             handles = None
             if model.image is not None:
                 experts = None if slab is None else slab.memory.handle
-                handles = Handles(model.image.handle, self.kernels.repacks, experts)
+                handles = Handles(model.image.handle, experts)
             slab_sizes = None if slab is None else slab.sizes
             self.ranks = Ranks(
                 RankPlan(
                     *(path, kernels, setup.context, setup.kv, setup.head, sizes),
+                    repacks=self.kernels.repacks,
                     repack=setup.repack,
                     slab=slab_sizes,
                     handles=handles,

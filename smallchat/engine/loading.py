@@ -97,8 +97,11 @@ class OpenModel:
             self.image.close()
 
 
-def open_model(path: str | Path, vocabulary: bool = True, image: Handles | None = None) -> OpenModel:
-    """Open a GGUF; without `vocabulary` its texts are passed over. `image` is that of another rank.
+def open_model(
+    path: str | Path, vocabulary: bool = True, image: Handles | None = None, repacked: bool = False
+) -> OpenModel:
+    """Open a GGUF; without `vocabulary` its texts are passed over. `image` is that of another rank, in which
+    rows are interleaved where they can be if `repacked`.
 
     Raises `ModelError`, with none open.
     """
@@ -108,7 +111,7 @@ def open_model(path: str | Path, vocabulary: bool = True, image: Handles | None 
         shared = None
         if image is not None:
             shared = SharedBytes(_image_bytes(gguf, config), image.image)
-            _lie_in(gguf, config, shared, dense=image.slab is not None, repacked=image.repacked)
+            _lie_in(gguf, config, shared, dense=image.slab is not None, repacked=repacked)
         weights = read_weights(gguf, config)
     except BaseException:
         gguf.close()

@@ -80,6 +80,10 @@ class Kernels(Protocol):
     def wants_repacked(self, n: int) -> bool:
         """Whether that holds for `n` rows of x: for many, weights are made float32, and order is nothing."""
 
+    def cost(self, n: int) -> float:
+        """What a product of `n` rows of x costs, in rows of a product of very many: what work is shared by.
+        Measured for Q4_0 in matrices of an expert of the 4B."""
+
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """x Wᵀ: float32 [n, cols] → float32 [n, rows], into `out` where that is given."""
 

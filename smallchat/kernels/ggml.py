@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 
 from smallchat import processor
 from smallchat.errors import KernelError
@@ -29,6 +30,13 @@ BLAS_FROM = 18
 """From this many rows of x on, dequantising once and multiplying in float32 is faster than ggml's product,
 which takes as long for every row as for the first. Measured for Q4_0 (dequantised at 2.3 G weights/s a core,
 multiplied by ggml at 20, by BLAS at 44); the K-quants are not far from it."""
+REPACKED_BLAS_FROM = 192
+"""The same where rows are interleaved: four rows of x at a time are multiplied at 63 G weights/s, however
+many there are, where BLAS comes to 33, 49, 61 and 65 for 16, 64, 256 and 512 (Zen 5, 256 bits) …"""
+REPACKED_WIDE_BLAS_FROM = 48
+"""… and here, where BLAS computes 512 bits at once: 32, 73, 97 and 110."""
+_WIDE = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
+"""OpenBLAS's kernels that do."""
 
 PROBE_SECONDS = 20
 
@@ -56,6 +64,12 @@ class GgmlKernels(NumpyKernels):
         if repacked is not None and (not probe or _works(repacked_abi.__file__, str(repacked))):
             self._repacked = repacked_abi.load(str(repacked))
         self.repacks = self._repacked is not None
+        wide = any(blas.get("architecture") in _WIDE for blas in threadpoolctl.threadpool_info())
+        self._repacked_from = REPACKED_WIDE_BLAS_FROM if wide else REPACKED_BLAS_FROM
+        if self.repacks:
+            self._few, self._beside = (1.9, 33.0) if wide else (1.03, 19.0)
+        else:
+            self._few, self._beside = 2.2, 19.0
         try:
             self.context = ggml_abi.Context(ggml_abi.load(str(library)))
         except (OSError, AttributeError) as error:
@@ -63,9 +77,14 @@ class GgmlKernels(NumpyKernels):
         self._products: dict[tuple[TensorType, str], Product] = {}
         self._to_float: dict[TensorType, Any] = {}
 
+    def cost(self, n: int) -> float:
+        """See `Kernels.cost`."""
+        return min(self._few * n, n + self._beside)
+
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
-        if len(x) >= BLAS_FROM or w.kind in NOT_IN_GGML or not len(x) or not w.rows:
+        few = self._repacked_from if w.kind is TensorType.Q4_0_8X8 else BLAS_FROM
+        if len(x) >= few or w.kind in NOT_IN_GGML or not len(x) or not w.rows:
             return super().matmul(x, w, out)
         x = np.ascontiguousarray(x, np.float32)
         if out is None:
@@ -76,7 +95,7 @@ class GgmlKernels(NumpyKernels):
 
     def wants_repacked(self, n: int) -> bool:
         """See `Kernels.wants_repacked`."""
-        return self.repacks and n < BLAS_FROM
+        return self.repacks and n < self._repacked_from
 
     def product(self, kind: TensorType, use: str = "") -> Product:
         """What multiplies matrices of a type, by addresses. One for each `use`, because a change of shape

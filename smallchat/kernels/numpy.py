@@ -35,6 +35,10 @@ class NumpyKernels:
         """See `Kernels.wants_repacked`."""
         return False
 
+    def cost(self, n: int) -> float:
+        """See `Kernels.cost`."""
+        return n + 65
+
     def matmul(self, x: Floats, w: Matrix, out: Floats | None = None) -> Floats:
         """See `Kernels.matmul`."""
         made = self._vector(x[0], w)[None] if len(x) == 1 else self._product(x, w)

@@ -238,7 +238,8 @@ class Decoder:
         part = self.team.part(len(x))
         part.fill(0)
         used = list(counts)
-        for piece in self.share.experts(list(counts.values()), self.config.expert_width, neuron_unit(layer)):
+        costs = [self.kernels.cost(tokens) for tokens in counts.values()]
+        for piece in self.share.experts(costs, self.config.expert_width, neuron_unit(layer)):
             self._check(watcher)
             expert, neurons = used[piece.expert], (piece.start, piece.stop)
             whole = neurons == (0, self.config.expert_width)

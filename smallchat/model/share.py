@@ -14,13 +14,8 @@ from smallchat.model.attention import Group
 from smallchat.model.config import ModelConfig
 from smallchat.model.weights import LayerWeights
 
-DENSE_COST = 19
-"""What an expert costs beside its tokens once BLAS multiplies, in tokens: its weights are made float32
-first."""
 NEURONS = 32
 """Neurons of a piece are a multiple of this where the file allows any number."""
-FEW_COST = 2.2
-"""What a token of an expert costs while ggml multiplies, in tokens of BLAS. Both measured for Q4_0."""
 
 
 class Piece(NamedTuple):
@@ -72,15 +67,14 @@ class Share:
         each = -(-count // self.size)
         return [at for step in range(each) for at in range(step, count, each)]
 
-    def experts(self, tokens: Sequence[int], width: int, unit: int) -> list[Piece]:
-        """What this rank computes of experts that are used by so many `tokens` each.
+    def experts(self, costs: Sequence[float], width: int, unit: int) -> list[Piece]:
+        """What this rank computes of experts that cost so much each (`Kernels.cost`).
 
-        All ranks' pieces together are every neuron (of `width`) of every expert with tokens, once; pieces are
-        cut at multiples of `unit`. `expert` counts within `tokens`. Work is even, not the number of experts.
+        All ranks' pieces together are every neuron (of `width`) of every expert, once; pieces are cut at
+        multiples of `unit`. `expert` counts within `costs`. Work is even, not the number of experts.
         """
         if self.size == 1:
-            return [Piece(expert, 0, width) for expert in range(len(tokens))]
-        costs = [min(FEW_COST * count, count + DENSE_COST) for count in tokens]
+            return [Piece(expert, 0, width) for expert in range(len(costs))]
         borders = [sum(costs) * rank / self.size for rank in (self.rank, self.rank + 1)]
         pieces, before = [], 0.0
         for expert, cost in enumerate(costs):

@@ -255,7 +255,7 @@ class SingleToken:
     def _plan(self, index: int, decoder: Decoder, store: Store) -> _Layer:
         layer, share = decoder.weights.layers[index], decoder.attention_shares[index]
         context, buffers, rotary = self._kernels.context, self._buffers, self._config.rotary[index]
-        ones = [1] * self._config.experts_used
+        ones = [1.0] * self._config.experts_used
         pieces = decoder.share.experts(ones, self._config.expert_width, neuron_unit(layer))
         widths = tuple(piece.stop - piece.start for piece in pieces)
         attention = None

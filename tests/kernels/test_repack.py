@@ -78,7 +78,7 @@ def test_columns_are_cut_as_in_the_file() -> None:
     assert np.array_equal(cut.data, plain.columns(64, 192).data)
 
 
-@pytest.mark.parametrize("n", [1, 2, 5, ggml.BLAS_FROM, 40])
+@pytest.mark.parametrize("n", [1, 2, 5, ggml.BLAS_FROM, 40, ggml.REPACKED_BLAS_FROM])
 @pytest.mark.parametrize("shape", [(8, 32), (768, 1536), (200, 4352)])
 def test_products_are_those_of_plain_rows(n: int, shape: tuple[int, int]) -> None:
     kernels = kernels_or_skip()
@@ -87,10 +87,13 @@ def test_products_are_those_of_plain_rows(n: int, shape: tuple[int, int]) -> Non
     x = np.random.default_rng(1).normal(0, 1, (n, shape[1])).astype(np.float32)
     expected = kernels.matmul(x, plain)
     got = kernels.matmul(x, packed)
-    # Both round x to 8 bit alike; only sums are made in another order.
+    # Both round x to 8 bit alike, or neither does; only sums are made in another order. In between, rows that
+    # lie as in the file are multiplied unrounded, and these are not yet.
+    rounded = n >= ggml.BLAS_FROM and kernels.wants_repacked(n)
+    limit = 4e-3 if rounded else 1e-5
     assert (
         np.abs(got - expected).max()
-        < 1e-5 * np.abs(x).sum(axis=1).max() * np.abs(kernels.floats(plain)).max()
+        < limit * np.abs(x).sum(axis=1).max() * np.abs(kernels.floats(plain)).max()
     )
     assert np.allclose(NumpyKernels().matmul(x, packed), NumpyKernels().matmul(x, plain))
     into = np.full((n, shape[0] + 3), np.nan, np.float32)
@@ -101,9 +104,11 @@ def test_products_are_those_of_plain_rows(n: int, shape: tuple[int, int]) -> Non
 def test_a_tokens_product_does_not_depend_on_the_tokens_beside_it() -> None:
     kernels = kernels_or_skip()
     _, packed = both(64, 128)
-    x = np.random.default_rng(0).normal(0, 1, (9, 128)).astype(np.float32)
+    x = np.random.default_rng(0).normal(0, 1, (47, 128)).astype(np.float32)
     alone = np.concatenate([kernels.matmul(row[None], packed) for row in x])
-    assert np.array_equal(alone, kernels.matmul(x, packed))
+    for n in (2, 3, 4, 9, 47):
+        assert kernels.wants_repacked(n)
+        assert np.array_equal(alone[:n], kernels.matmul(x[:n], packed))
 
 
 def test_without_the_newer_library_nothing_is_repacked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,11 +86,16 @@ def as_llama_cpp(got: np.ndarray, llama: np.ndarray, exact: np.ndarray) -> None:
     assert median_worst(got, exact) <= max(0.12, 1.5 * median_worst(llama, exact))
 
 
+def blas_always(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("BLAS_FROM", "REPACKED_BLAS_FROM", "REPACKED_WIDE_BLAS_FROM"):
+        monkeypatch.setattr(ggml, name, 1)
+
+
 @pytest.mark.parametrize("chunk", [16, 512])
 @pytest.mark.parametrize("name", QUANTISED)
 def test_what_ggml_dequantises_is_not_rounded(name, chunk, monkeypatch):
     """With BLAS for any number of rows: as exact as NumPy, through ggml's own dequantising."""
-    monkeypatch.setattr(ggml, "BLAS_FROM", 1)
+    blas_always(monkeypatch)
     got, _, exact = asked(name, "ggml", chunk=chunk)
     assert worst(got, exact) < 1e-3
 
@@ -169,7 +174,7 @@ KV_ERROR = {"f16": (0.003, 0.02), "q8": (0.06, 0.3)}
 def test_a_kv_cache_rounds_as_much_as_is_stated(name, kv, kernels, chunk, pinned, monkeypatch):
     """Nothing else is rounded: BLAS multiplies what is quantised, but for single tokens in ggml."""
     alone = kernels == "ggml" and chunk == 1 and name in QUANTISED
-    monkeypatch.setattr(ggml, "BLAS_FROM", 1)
+    blas_always(monkeypatch)
     pinned(name)
     got, llama, exact = asked(name, kernels, chunk=chunk, kv=kv)
     if alone:

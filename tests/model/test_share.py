@@ -72,10 +72,7 @@ def test_work_is_even(tokens, size):
     width, unit = 768, 32
     cost = [min(2.2 * count, count + 19) for count in tokens]
     shares = [
-        sum(
-            cost[p.expert] * (p.stop - p.start) / width
-            for p in Share(rank, size).experts(tokens, width, unit)
-        )
+        sum(cost[p.expert] * (p.stop - p.start) / width for p in Share(rank, size).experts(cost, width, unit))
         for rank in range(size)
     ]
     assert max(shares) - min(shares) <= 2 * max(cost) * unit / width + 1e-9

@@ -47,6 +47,8 @@ class Plan:
     head: SparseHead | None
     """How a sparse head is computed, where that is wanted."""
     sizes: Sizes
+    repacks: bool = False
+    """Whether those kernels know interleaved rows: all ranks alike, or they would share work otherwise."""
     repack: bool = False
     """Whether experts are repacked where they are first used."""
     slab: SlabSizes | None = None

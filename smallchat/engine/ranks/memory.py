@@ -39,8 +39,6 @@ class Handles:
 
     image: str
     """Weights that every token reads: all of them where a budget holds, else those that are repacked."""
-    repacked: bool
-    """Whether rows of those lie interleaved in it where they can."""
     slab: str | None = None
     """Experts, where a budget holds."""
 

@@ -60,7 +60,7 @@ class Rank:
         self._mine = self._memory.line(self._rank)
         share = Share(self._rank, plan.sizes.ranks)
         self._team = RankTeam(self._memory, share, self.watch)
-        model = open_model(plan.path, vocabulary=False, image=plan.handles)
+        model = open_model(plan.path, False, plan.handles, plan.repacks)
         if plan.handles is None or plan.handles.slab is None:
             experts: Experts = model.mapped(share, plan.repack)
         else:
@@ -69,7 +69,7 @@ class Rank:
                 slab, model.layout, model.wrap, self._rank, model.repacking(plan.repack)
             )
             shared.watch = self._look_around
-        kernels = again(plan.kernels, plan.handles is not None and plan.handles.repacked)
+        kernels = again(plan.kernels, plan.repacks)
         self._decoder = Decoder(model.config, model.weights, kernels, experts, self._team)
         self._head = plan.head
         caches = make_caches(model.config, plan.sizes.ranks, plan.context, plan.kv, self._memory.kv)
