@@ -35,7 +35,6 @@ from smallchat.engine.prefill import CancelledError, prefill
 from smallchat.engine.telemetry import Counters, Tally
 from smallchat.errors import ContextError, EngineError
 from smallchat.experts import budget, profile
-from smallchat.experts.cache import CachedExperts
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import ModelCard, read_card
 from smallchat.model.decoder import Decoder
@@ -371,8 +370,9 @@ class Engine:
         return self._past.save_some()
 
     def warm(self) -> bool:
-        """Read on what is likely to be wanted, while nothing else is done; at once. False: that was all."""
-        return isinstance(self.experts, CachedExperts) and self.experts.warm()
+        """Make ready what is likely to be wanted, while nothing else is done: some milliseconds. False: that
+        was all."""
+        return self.experts.warm()
 
     def remember(self) -> None:
         """Keep for the next start which experts were used lately. Never raises."""

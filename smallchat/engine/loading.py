@@ -68,16 +68,15 @@ class OpenModel:
             return None
         layers = self.weights.layers
 
-        def write(layer: int, parts: Sequence[Bytes], into: Sequence[Bytes]) -> None:
+        def made(layer: int, parts: Sequence[Bytes]) -> list[Bytes]:
             tensors = layers[layer].gate, layers[layer].up, layers[layer].down
-            for tensor, source, to in zip(tensors, parts, into, strict=True):
-                tensor.repack(source, to)
+            return [tensor.repack(part) for tensor, part in zip(tensors, parts, strict=True)]
 
         def wrap(layer: int, gate: Bytes, up: Bytes, down: Bytes) -> ExpertMatrices:
             return layers[layer].expert(gate, up, down, repacked=True)
 
         can = frozenset(index for index, layer in enumerate(layers) if layer.repackable)
-        return Repacking(can, write, wrap)
+        return Repacking(can, made, wrap)
 
     def _fill(self, image: SharedBytes, share: Share) -> None:
         file, held = self.gguf.whole(), np.frombuffer(image.map, np.uint8)

@@ -28,8 +28,8 @@ class Repacking(Generic[T]):
 
     layers: frozenset[int]
     """Those whose experts can be."""
-    write: Callable[[int, Sequence[Bytes], Sequence[Bytes]], None]
-    """From a layer's gate, up and down of an expert into as many bytes, or the same."""
+    made: Callable[[int, Sequence[Bytes]], list[Bytes]]
+    """Of a layer's gate, up and down of an expert: new arrays of as many bytes."""
     wrap: Wrap[T]
     """Makes of those bytes what is fetched."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import ctypes
 import mmap
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -20,6 +21,12 @@ Bytes = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 
+MOVING_SECONDS = 0.01
+"""So long experts move while nothing else is done, before it is seen whether anything is asked for."""
+UNUSED, USED, MOVED = range(3)
+"""An expert moves with its second use: memory that is new takes longer than what is done to its bytes."""
+
+
 @dataclass(frozen=True, slots=True)
 class Room(Generic[T]):
     """Where repacked experts lie."""
@@ -27,8 +34,8 @@ class Room(Generic[T]):
     repacking: Repacking[T]
     image: Bytes
     """uint8 [size], memory that all ranks share: an expert has the place that it has in the file."""
-    moved: Bytes
-    """uint8 [layers · experts], shared too: 1 where an expert lies there."""
+    states: Bytes
+    """uint8 [layers · experts], shared too: `UNUSED`, `USED` or `MOVED`."""
     let_go: Callable[[int, int], None]
     """These bytes of the mapped file, from and to, are not wanted any more."""
 
@@ -76,22 +83,36 @@ class MappedExperts(Generic[T]):
         found = self._repacked.get(key)
         if found is not None:
             return found
+        self._resident[key] = True
         if room is not None and layer in room.repacking.layers:
             at = layer * self._layout.experts + expert
-            if repacked and not room.moved[at]:
+            if repacked and room.states[at] == UNUSED:
+                room.states[at] = USED
+                return room.repacking.wrap(layer, *self._made(room, layer, expert))
+            if repacked and room.states[at] == USED:
                 self._move(room, layer, expert)
-                room.moved[at] = 1
-            if room.moved[at]:
+            if room.states[at] == MOVED:
                 parts = self._parts(room.image, layer, expert)
                 found = self._repacked[key] = room.repacking.wrap(layer, *parts)
                 self._fetched.pop(key, None)
-                self._resident[key] = True
                 return found
         found = self._fetched.get(key)
         if found is None:
             found = self._fetched[key] = self._wrap(layer, *self._parts(self._data, layer, expert))
-            self._resident[key] = True
         return found
+
+    def warm(self) -> bool:
+        """Between two passes: move experts that are in memory, a few; False: all of them have moved."""
+        room, until = self._room, time.monotonic() + MOVING_SECONDS
+        if room is None:
+            return False
+        for at in np.flatnonzero(self._resident.reshape(-1) & (room.states != MOVED)).tolist():
+            layer, expert = divmod(at, self._layout.experts)
+            if layer in room.repacking.layers:
+                self._move(room, layer, expert)
+                if time.monotonic() > until:
+                    return True
+        return False
 
     def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: wholly in memory when last looked at, or used since."""
@@ -108,7 +129,7 @@ class MappedExperts(Generic[T]):
             for expert in range(self._layout.experts):
                 seen = [self._pages.resident(*part) for part in self._layout.ranges(layer, expert)]
                 if None not in seen:
-                    self._resident[layer, expert] = all(seen) or (layer, expert) in self._repacked
+                    self._resident[layer, expert] = all(seen) or self._moved(layer, expert)
         self._next_layer = (self._next_layer + count) % self._layout.layers
 
     def resident_bytes(self) -> int:
@@ -124,10 +145,19 @@ class MappedExperts(Generic[T]):
 
     def _move(self, room: Room[T], layer: int, expert: int) -> None:
         """Lay an expert out anew, and let go of where it came from: there is one of it in memory."""
-        sources, into = (self._parts(data, layer, expert) for data in (self._data, room.image))
-        room.repacking.write(layer, sources, into)
+        made = self._made(room, layer, expert)
+        for part, into in zip(made, self._parts(room.image, layer, expert), strict=True):
+            into[:] = part
+        room.states[layer * self._layout.experts + expert] = MOVED
+
+    def _made(self, room: Room[T], layer: int, expert: int) -> list[Bytes]:
+        made = room.repacking.made(layer, self._parts(self._data, layer, expert))
         for offset, size in self._layout.ranges(layer, expert):
             room.let_go(offset, offset + size)
+        return made
+
+    def _moved(self, layer: int, expert: int) -> bool:
+        return self._room is not None and self._room.states[layer * self._layout.experts + expert] == MOVED
 
     def _parts(self, data: Bytes, layer: int, expert: int) -> list[Bytes]:
         """Gate, up and down in the file, or in an image of it."""

@@ -67,7 +67,8 @@ class SharedExperts(Generic[T]):
         state = states[slot]
         if repacked and state == READY and self._repacking and layer in self._repacking.layers:
             parts = self._parts(layer, expert, slot)
-            self._repacking.write(layer, parts, parts)
+            for part, made in zip(parts, self._repacking.made(layer, parts), strict=True):
+                part[:] = made
             states[slot] = state = REPACKED
         key = slot, self._signatures[layer][expert], state
         found = self._wrapped.get(key)

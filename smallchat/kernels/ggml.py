@@ -30,11 +30,12 @@ BLAS_FROM = 18
 """From this many rows of x on, dequantising once and multiplying in float32 is faster than ggml's product,
 which takes as long for every row as for the first. Measured for Q4_0 (dequantised at 2.3 G weights/s a core,
 multiplied by ggml at 20, by BLAS at 44); the K-quants are not far from it."""
-REPACKED_BLAS_FROM = 192
-"""The same where rows are interleaved: four rows of x at a time are multiplied at 63 G weights/s, however
-many there are, where BLAS comes to 33, 49, 61 and 65 for 16, 64, 256 and 512 (Zen 5, 256 bits) …"""
+REPACKED_BLAS_FROM = sys.maxsize
+"""The same where rows are interleaved, never: four rows of x at a time are multiplied at 63 G weights/s,
+however many there are, where dequantising and BLAS come to 33, 49, 61 and 65 for 16, 64, 256 and 512 rows
+(Zen 5, 256 bits) …"""
 REPACKED_WIDE_BLAS_FROM = 48
-"""… and here, where BLAS computes 512 bits at once: 32, 73, 97 and 110."""
+"""… but where BLAS computes 512 bits at once, they come to 32, 73, 97 and 110."""
 _WIDE = frozenset({"SkylakeX", "Cooperlake", "SapphireRapids"})
 """OpenBLAS's kernels that do."""
 

@@ -25,6 +25,8 @@ from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
 DAMAGED = "The file is damaged or cut short: fetch or copy it again"
 
+_AROUND = 1 << 16
+"""Bytes, of Linux: with a page that is touched, those of the file around it are mapped too."""
 MAX_ENTRIES = 1 << 16
 """Metadata keys, and tensors, of one file at the most; the 21B has 41 and 523."""
 MAX_ARRAY = 1 << 24
@@ -111,9 +113,11 @@ class GgufFile:
             self._map.madvise(mmap.MADV_RANDOM)
 
     def let_go(self, start: int, stop: int) -> None:
-        """Whole pages of these bytes are not wanted any more: they count as our memory no longer."""
-        first, last = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE, stop // mmap.PAGESIZE * mmap.PAGESIZE
-        if hasattr(mmap, "MADV_DONTNEED") and first < last:
+        """These bytes are not wanted any more, nor what the system has mapped around them: they count as our
+        memory no longer. Bytes that are wanted again come back by themselves.
+        """
+        first, last = start // _AROUND * _AROUND, min(-(-stop // _AROUND) * _AROUND, self.size)
+        if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
     def entry(self, key: str) -> bytes:

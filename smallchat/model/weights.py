@@ -55,9 +55,9 @@ class ExpertTensor:
         kind = TensorType.Q4_0_8X8 if repacked and self.repackable else self.info.kind
         return Matrix(kind, self.rows, self.cols, data.reshape(self.rows, -1))
 
-    def repack(self, data: Bytes, into: Bytes) -> None:
+    def repack(self, data: Bytes) -> Bytes:
         """One expert's bytes, uint8 [stride], with rows interleaved where they may be."""
-        into[:] = repack(data.reshape(self.rows, -1)).reshape(-1) if self.repackable else data
+        return repack(data.reshape(self.rows, -1)).reshape(-1) if self.repackable else data
 
 
 class ExpertMatrices(NamedTuple):
