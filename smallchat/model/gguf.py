@@ -25,8 +25,8 @@ from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
 DAMAGED = "The file is damaged or cut short: fetch or copy it again"
 
-_AROUND = 1 << 16
-"""Bytes, of Linux: with a page that is touched, those of the file around it are mapped too."""
+_AROUND = 1 << 21
+"""Bytes: with a page that is touched, Linux maps those of the file that it keeps in one piece with it."""
 MAX_ENTRIES = 1 << 16
 """Metadata keys, and tensors, of one file at the most; the 21B has 41 and 523."""
 MAX_ARRAY = 1 << 24
