@@ -49,7 +49,7 @@ SparseHead = Annotated[
 ]
 Repack = Annotated[
     bool | None,
-    typer.Option("--repack/--as-in-file", help="Whether experts are laid out anew when first used."),
+    typer.Option("--repack/--as-in-file", help="Lay experts out anew: faster; the default but for ask."),
 ]
 Inline = Annotated[
     bool | None, typer.Option("--inline/--full-screen", help="Line by line, without a full screen.")

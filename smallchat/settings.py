@@ -112,9 +112,9 @@ class Settings:
     """Type of the KV cache: f32 is exact, f16 half as large, q8 a quarter."""
     checkpoints: int = DEFAULT_CHECKPOINTS
     """Bytes of disk where what was read is kept, so that nothing is read twice; 0: none."""
-    repack: bool = True
-    """Whether experts are laid out anew for the processor when they are first used, in memory of our own:
-    faster, but no longer the system's to take back."""
+    repack: bool | None = None
+    """Whether experts are laid out anew for the processor, while nothing else is done or when they are used,
+    in memory of our own: faster then. None: where there is a conversation, whose pauses that takes."""
     sparse_head: bool = False
     """Let the file's LM head predictor, where it has one, leave out rows of the head; faster, and not
     exact."""

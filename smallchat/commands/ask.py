@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from smallchat.commands.resolve import load_options
@@ -57,6 +57,8 @@ def _run(
     settings: Settings, prompt: str, max_tokens: int | None, as_json: bool, raw: bool, kept: Kept | None
 ) -> None:
     options = load_options(settings)
+    if options.repack is None:  # there is no pause for it
+        options = replace(options, repack=False)
     began = time.perf_counter()
     engine = Engine.load(**options.arguments())
     try:

@@ -21,6 +21,8 @@ from smallchat.errors import ContextError
 from smallchat.settings import DEFAULT_CONTEXT, Settings
 from smallchat.tui.text import size, speed
 
+PAUSE = 0.05
+"""Seconds that are worth a line."""
 TOKENS = 256
 """Ids are drawn below this: byte tokens, which every vocabulary has."""
 
@@ -88,6 +90,7 @@ def measure(settings: Settings, work: Work) -> dict[str, Any]:
 def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str, Any]:
     random = np.random.default_rng(seed)
     prompts: list[float] = []  # seconds
+    pauses: list[float] = []
     steps: list[float] = []
     read, waited = 0, 0.0
     for number in range(1, work.repeat + 1):
@@ -98,6 +101,11 @@ def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str
         began = time.perf_counter()
         engine.feed(ids[work.start_at : work.start_at + work.prompt])
         prompts.append(time.perf_counter() - began)
+        began = time.perf_counter()
+        if engine.plan.mapped:  # what a chat does in the first pause
+            while engine.warm():
+                pass
+        pauses.append(time.perf_counter() - began)
         memory.look()
         narrate(f"run {number} of {work.repeat}: decode")
         before = engine.counters()
@@ -123,6 +131,7 @@ def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str
         "gen_tokens": work.answer,
         "repeat": work.repeat,
         "first_prompt_s": prompts[0],
+        "pause_s": pauses[0],
         "prefill_tokens_per_s": work.prompt / float(np.median(prompts)),
         "decode_tokens_per_s": work.answer / float(np.median(answers)),
         "decode_ms_p50": float(np.percentile(steps, 50)) * 1e3,
@@ -163,6 +172,11 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{facts['model']}  {facts['path']}"),
         ("kernels", f"{facts['kernels']}, {facts['threads']} threads"),
         ("load", f"{facts['load_s']:.2f} s, first token after {facts['first_token_s']:.2f} s"),
+        *(
+            [("pause", f"{facts['pause_s']:.2f} s, of which a chat lays experts out anew")]
+            if facts["pause_s"] > PAUSE
+            else []
+        ),
         ("prompt", f"{speed(facts['prefill_tokens_per_s'])} tok/s over {facts['prompt_tokens']} tokens"),
         ("decode", f"{speed(facts['decode_tokens_per_s'])} tok/s over {facts['gen_tokens']} tokens"),
         ("a token", f"{facts['decode_ms_p50']:.1f} ms, 1 of 20 over {facts['decode_ms_p95']:.1f} ms"),

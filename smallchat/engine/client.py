@@ -49,7 +49,7 @@ class LoadOptions:
     kernels: str = "auto"
     kv: KVType = DEFAULT_KV
     sparse_head: SparseHead | None = None
-    repack: bool = True
+    repack: bool | None = None
     threads: int | None = None
     context: int = DEFAULT_CONTEXT
     checkpoints: int = 0

@@ -108,6 +108,7 @@ def test_bench_measures_what_it_says() -> None:
     assert (facts["prompt_tokens"], facts["gen_tokens"], facts["start_at"]) == (20, 5, 7)
     assert facts["kernels"] == "numpy"
     assert facts["first_token_s"] > facts["load_s"] > 0
+    assert facts["pause_s"] >= 0
     assert facts["decode_ms_p95"] >= facts["decode_ms_p50"] > 0
     assert facts["prefill_tokens_per_s"] > 0
     assert facts["peak_memory_bytes"] > 10 << 20

@@ -104,6 +104,28 @@ def test_a_budget_says_the_same_to_the_last_bit(threads: int) -> None:
         assert np.array_equal(said(engine), free)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pauses_lay_out_what_is_in_memory(threads: int) -> None:
+    path = model(RECIPES["as released"]).path
+    with opened(path, "ggml", threads, context=128) as engine:
+        expected = said(engine)
+    with opened(path, "ggml", threads, context=128) as engine:
+        engine.experts.look(engine.config.layers)
+        assert engine.experts.resident().all()  # the file was just read
+        assert kinds(engine) == {TensorType.Q4_0}
+        while engine.warm():
+            pass
+        assert kinds(engine) == {TensorType.Q4_0_8X8}
+        assert not engine.warm()
+        assert np.array_equal(said(engine), expected)
+        engine.experts.look(engine.config.layers)
+        assert engine.experts.resident().all()
+    with opened(path, "ggml", threads, context=128, repack=False) as engine:
+        engine.experts.look(engine.config.layers)
+        assert not engine.warm()
+        assert kinds(engine) == {TensorType.Q4_0}
+
+
 def test_a_budget_may_come_later() -> None:
     with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128) as engine:
         before, plan = said(engine), engine.plan
