@@ -172,11 +172,6 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{facts['model']}  {facts['path']}"),
         ("kernels", f"{facts['kernels']}, {facts['threads']} threads"),
         ("load", f"{facts['load_s']:.2f} s, first token after {facts['first_token_s']:.2f} s"),
-        *(
-            [("pause", f"{facts['pause_s']:.2f} s, of which a chat lays experts out anew")]
-            if facts["pause_s"] > PAUSE
-            else []
-        ),
         ("prompt", f"{speed(facts['prefill_tokens_per_s'])} tok/s over {facts['prompt_tokens']} tokens"),
         ("decode", f"{speed(facts['decode_tokens_per_s'])} tok/s over {facts['gen_tokens']} tokens"),
         ("a token", f"{facts['decode_ms_p50']:.1f} ms, 1 of 20 over {facts['decode_ms_p95']:.1f} ms"),
@@ -186,6 +181,8 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
             mapped if hits is None else f"{hits:.0%} in memory; a token read {read}, waited {waited:.1f} ms",
         ),
     ]
+    if facts["pause_s"] > PAUSE:
+        rows.insert(3, ("pause", f"{facts['pause_s']:.2f} s, for experts to be laid out anew"))
     if zeros is not None:
         rows.append(("neurons", f"{zeros:.0%} of the used experts' were zero"))
     if facts["head_agreement"] is not None:
