@@ -103,6 +103,7 @@ def _runs(engine: Engine, work: Work, seed: int, memory: PeakMemory) -> dict[str
         prompts.append(time.perf_counter() - began)
         began = time.perf_counter()
         if engine.plan.mapped:  # what a chat does in the first pause
+            engine.experts.look(engine.config.layers)
             while engine.warm():
                 pass
         pauses.append(time.perf_counter() - began)
