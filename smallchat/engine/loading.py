@@ -49,9 +49,10 @@ class OpenModel:
         """One expert's matrices over its bytes."""
         return self.weights.layers[layer].expert(gate, up, down)
 
-    def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
+    def mapped(self, share: Share, repack: bool, ahead: bool = False) -> MappedExperts[ExpertMatrices]:
         """Experts that the mapped file serves; with `repack`, those that are used move to `image`, where
-        their types allow it. Every rank calls it, and brings there its share of what else lies in `image`.
+        their types allow it, and with `ahead` others too. Every rank calls it, and brings there its share of
+        what else lies in `image`.
         """
         repacking, room = self.repacking(repack), None
         if self.image is not None:
@@ -59,7 +60,7 @@ class OpenModel:
             if repacking is not None:
                 held = np.frombuffer(self.image.map, np.uint8)
                 at, experts = _rounded(self.gguf.size), self.config.layers * self.config.experts
-                room = Room(repacking, held, held[at : at + experts], self.gguf.let_go)
+                room = Room(repacking, held, held[at : at + experts], self.gguf.let_go, ahead)
         return MappedExperts(self.gguf.whole(), self.layout, self.wrap, room)
 
     def repacking(self, repack: bool) -> Repacking[ExpertMatrices] | None:

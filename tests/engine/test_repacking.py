@@ -126,6 +126,23 @@ def test_pauses_lay_out_what_is_in_memory(threads: int) -> None:
         assert kinds(engine) == {TensorType.Q4_0}
 
 
+def test_pauses_lay_out_what_was_used_where_there_is_no_room_for_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = model(RECIPES["as released"]).path
+    with opened(path, "ggml", context=128) as engine:
+        size = engine.weights.expert_bytes
+    room = fitting.MachineMemory(1 << 30, int(1.5 * size / fitting.FREE_SHARE))
+    monkeypatch.setattr(fitting, "machine_memory", lambda: room)
+    with opened(path, "ggml", context=128, mem=1 << 29) as engine:
+        engine.experts.look(engine.config.layers)
+        assert not engine.warm()
+        engine.feed([1])
+        while engine.warm():
+            pass
+        assert kinds(engine) == {TensorType.Q4_0, TensorType.Q4_0_8X8}
+
+
 def test_a_budget_may_come_later() -> None:
     with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128) as engine:
         before, plan = said(engine), engine.plan
