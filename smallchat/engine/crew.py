@@ -214,7 +214,6 @@ class Crew:
             *(slab, model.layout, model.wrap, self._tally.heat),
             limit=self.plan.slots(0),
             ranks=self.setup.threads,
-            repacking=model.repacking(self.setup.repack),
         )
         if self.ranks is not None:
             self.ranks.watch = experts.check

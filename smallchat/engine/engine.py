@@ -442,7 +442,7 @@ class Engine:
 
 
 def _can_repack(model: OpenModel, plan: budget.MemoryPlan, kernels: Kernels, threads: int) -> bool:
-    """Whether experts may be laid out anew: what then is in memory cannot be read from the file again."""
+    """Whether experts may be laid out anew: they stay in memory then."""
     # Of an expert that ranks share no columns can be cut then.
     shared = model.config.experts_used % threads
-    return kernels.repacks and not shared and (not plan.mapped or fits(model.weights.expert_bytes))
+    return kernels.repacks and not shared and plan.mapped and fits(model.weights.expert_bytes)

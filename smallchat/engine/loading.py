@@ -14,8 +14,8 @@ from smallchat.engine.ranks.memory import Handles
 from smallchat.errors import ModelError
 from smallchat.experts.cache import CachedExperts
 from smallchat.experts.direct import BLOCK, ChangedError, DirectFile, ShortReadError
-from smallchat.experts.layout import ExpertLayout, Repacking
-from smallchat.experts.mapped import MappedExperts, Room
+from smallchat.experts.layout import ExpertLayout
+from smallchat.experts.mapped import MappedExperts, Repacking, Room
 from smallchat.kernels.quants import TensorType
 from smallchat.kernels.repack import ROWS, repack
 from smallchat.model.config import ModelConfig, read_config
@@ -54,19 +54,16 @@ class OpenModel:
         their types allow it, and with `ahead` others too. Every rank calls it, and brings there its share of
         what else lies in `image`.
         """
-        repacking, room = self.repacking(repack), None
+        room = None
         if self.image is not None:
             self._fill(self.image, share)
-            if repacking is not None:
+            if repack:
                 held = np.frombuffer(self.image.map, np.uint8)
                 at, experts = _rounded(self.gguf.size), self.config.layers * self.config.experts
-                room = Room(repacking, held, held[at : at + experts], self.gguf.let_go, ahead)
+                room = Room(self._repacking(), held, held[at : at + experts], self.gguf.let_go, ahead)
         return MappedExperts(self.gguf.whole(), self.layout, self.wrap, room)
 
-    def repacking(self, repack: bool) -> Repacking[ExpertMatrices] | None:
-        """How experts are laid out anew, where that is wanted."""
-        if not repack:
-            return None
+    def _repacking(self) -> Repacking[ExpertMatrices]:
         layers = self.weights.layers
 
         def made(layer: int, parts: Sequence[Bytes]) -> list[Bytes]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from smallchat.errors import EngineError
 from smallchat.experts.heat import Heat, ways
-from smallchat.experts.layout import ExpertLayout, Repacking, Wrap
+from smallchat.experts.layout import ExpertLayout, Wrap
 from smallchat.experts.prefetch import Prefetcher
 from smallchat.experts.shared import SharedExperts
 from smallchat.experts.slab import BUSY, BYTES, FAILED, FREE, LINE, RANKS, READING, READY, Slab
@@ -45,10 +45,9 @@ class CachedExperts(SharedExperts[T]):
         heat: Heat,
         limit: int,
         ranks: int = 1,
-        repacking: Repacking[T] | None = None,
     ) -> None:
         """`limit`: slots that may be in use; see `resize`. `heat` is kept by whoever sees the tokens."""
-        super().__init__(slab, layout, wrap, 0, repacking)
+        super().__init__(slab, layout, wrap, 0)
         self._prefetcher, self._heat, self._limit = prefetcher, heat, limit
         shape = layout.layers, layout.experts
         self._ways = ways(layout.layers)
@@ -128,7 +127,7 @@ class CachedExperts(SharedExperts[T]):
             slot = where[first + expert]
             if not slot:
                 missing.append(first + expert)
-            elif states[slot - 1] >= READY:
+            elif states[slot - 1] == READY:
                 self._hits += 1
         self._uses += len(experts)
         lacked = (len(missing) + guessed) / len(experts)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
-T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -18,20 +16,6 @@ class Wrap(Protocol[T_co]):
     """Makes what the decoder computes with of a layer's number and the bytes of gate, up and down."""
 
     def __call__(self, layer: int, gate: Bytes, up: Bytes, down: Bytes, /) -> T_co: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Repacking(Generic[T]):
-    """How experts are laid out anew for the processor, in as many bytes. What that means says
-    `smallchat.kernels.repack`; here it is only known that it is done to bytes.
-    """
-
-    layers: frozenset[int]
-    """Those whose experts can be."""
-    made: Callable[[int, Sequence[Bytes]], list[Bytes]]
-    """Of a layer's gate, up and down of an expert: new arrays of as many bytes."""
-    wrap: Wrap[T]
-    """Makes of those bytes what is fetched."""
 
 
 class Range(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.experts.layout import ExpertLayout, Repacking, Wrap
+from smallchat.experts.layout import ExpertLayout, Wrap
 
 Bytes = npt.NDArray[np.uint8]
 T = TypeVar("T")
@@ -25,6 +25,20 @@ MOVING_SECONDS = 0.01
 """So long experts move while nothing else is done, before it is seen whether anything is asked for."""
 UNUSED, USED, MOVED = range(3)
 """An expert moves with its second use: memory that is new takes longer than what is done to its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repacking(Generic[T]):
+    """How experts are laid out anew for the processor, in as many bytes. What that means says
+    `smallchat.kernels.repack`; here it is only known that it is done to bytes.
+    """
+
+    layers: frozenset[int]
+    """Those whose experts can be."""
+    made: Callable[[int, Sequence[Bytes]], list[Bytes]]
+    """Of a layer's gate, up and down of an expert: new arrays of as many bytes."""
+    wrap: Wrap[T]
+    """Makes of those bytes what is fetched."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from smallchat.experts.direct import BLOCK
 from smallchat.sharing import SharedBytes
 
-FREE, READING, FAILED, READY, REPACKED = range(5)
-"""States of a slot, the last two those of one that is filled. The first rank writes `FREE` and `READING`, the
-reader `FAILED` and `READY`, and the rank that lays its expert out anew `REPACKED`."""
+FREE, READING, READY, FAILED = range(4)
+"""States of a slot. The first rank writes `FREE` and `READING`, the reader the others."""
 
 BYTES, BUSY, PROBLEM, ERRNO, RANKS = range(5)
 """Words of `Slab.control`: bytes read, nanoseconds of reading, why the last read failed (below) and the

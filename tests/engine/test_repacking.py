@@ -91,17 +91,17 @@ def test_what_was_repacked_before_changes_nothing(name: str, threads: int) -> No
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_budget_says_the_same_to_the_last_bit(threads: int) -> None:
+    """… as without one, where experts stay as they are in the file."""
     path = model(RECIPES["as released"]).path
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=False) as engine:
         plan, free = engine.plan, said(engine)
         assert attention(engine) == {TensorType.Q4_0_8X8}
     small = plan.weights + plan.kv + budget.PROGRAM_BYTES + (threads - 1) * budget.RANK_BYTES + 6 * plan.slot
     with opened(path, "ggml", threads, context=128, mem=small) as engine:
         assert isinstance(engine.experts, CachedExperts)
         assert np.array_equal(said(engine), free)
-        assert TensorType.Q4_0_8X8 in kinds(engine)
+        assert kinds(engine) == {TensorType.Q4_0}
         assert attention(engine) == {TensorType.Q4_0_8X8}
-        assert np.array_equal(said(engine), free)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -149,7 +149,7 @@ def test_a_budget_may_come_later() -> None:
         engine.resize(plan.weights + plan.kv + budget.PROGRAM_BYTES + budget.RANK_BYTES + 6 * plan.slot)
         assert isinstance(engine.experts, CachedExperts)
         assert attention(engine) == {TensorType.Q4_0_8X8}
-        assert np.array_equal(said(engine), before)
+        assert rms(said(engine), before.astype(np.float64)) < 0.15
 
 
 def test_what_would_not_fit_stays_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:

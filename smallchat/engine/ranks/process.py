@@ -65,9 +65,7 @@ class Rank:
             experts: Experts = model.mapped(share, plan.repack)
         else:
             slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
-            experts = shared = SharedExperts(
-                slab, model.layout, model.wrap, self._rank, model.repacking(plan.repack)
-            )
+            experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)
             shared.watch = self._look_around
         kernels = again(plan.kernels, plan.repacks)
         self._decoder = Decoder(model.config, model.weights, kernels, experts, self._team)
