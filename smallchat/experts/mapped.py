@@ -131,6 +131,12 @@ class MappedExperts(Generic[T]):
                     return True
         return False
 
+    def rest(self) -> None:
+        """Nothing is computed for a while: let go of what is mapped, since it may move meanwhile."""
+        if self._room is not None and self._fetched:
+            self._fetched.clear()
+            self._room.let_go(0, len(self._data))
+
     def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: wholly in memory when last looked at, or used since."""
         return self._resident

@@ -10,6 +10,7 @@ import pytest
 from smallchat.engine import Engine, fitting
 from smallchat.experts import budget
 from smallchat.experts.cache import CachedExperts
+from smallchat.experts.mapped import MappedExperts
 from smallchat.kernels import ggml
 from smallchat.kernels.quants import TensorType
 from tests.support.engines import opened, rms
@@ -169,6 +170,14 @@ def test_what_is_repacked_is_no_longer_mapped() -> None:
             engine.clear()
             engine.feed([token])
         assert kinds(engine) == {TensorType.Q4_0_8X8}
+        assert mapped_bytes(path) < engine.weights.expert_bytes / 8
+    with opened(path, "ggml", context=128) as engine:
+        experts = engine.experts
+        assert isinstance(experts, MappedExperts)
+        for layer, expert in np.ndindex(experts.resident().shape):
+            experts.fetch(layer, expert).gate.data.sum()
+        assert mapped_bytes(path) > engine.weights.expert_bytes / 4
+        experts.rest()
         assert mapped_bytes(path) < engine.weights.expert_bytes / 8
 
 

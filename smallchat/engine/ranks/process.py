@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 
 from smallchat.engine.caches import make_caches
 from smallchat.engine.loading import open_model
@@ -61,8 +62,11 @@ class Rank:
         share = Share(self._rank, plan.sizes.ranks)
         self._team = RankTeam(self._memory, share, self.watch)
         model = open_model(plan.path, False, plan.handles, plan.repacks)
+        self._rest: Callable[[], None] = lambda: None
+        """Called before it sleeps."""
         if plan.handles is None or plan.handles.slab is None:
-            experts: Experts = model.mapped(share, plan.repack)
+            experts: Experts = (mapped := model.mapped(share, plan.repack))
+            self._rest = mapped.rest
         else:
             slab = Slab(SlabSizes(**body["slab"]), plan.handles.slab)
             experts = shared = SharedExperts(slab, model.layout, model.wrap, self._rank)
@@ -118,6 +122,7 @@ class Rank:
 
     def _sleep(self, last: int) -> None:
         asleep = self._memory.asleep
+        self._rest()
         asleep[self._mine] = 1
         time.sleep(SETTLE_SECONDS)
         if self._memory.control[COMMAND] == last and not os.read(self._source, 1):
