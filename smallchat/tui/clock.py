@@ -17,6 +17,12 @@ SHARE = 0.04
 """Of one processor core that drawing should take. The model computes on all cores in step, so what one of
 them lacks, it lacks as a whole."""
 
+ECHO = 0.02
+"""Seconds in which a key is drawn."""
+EARLY = 0.12
+"""A tick that is due in so many seconds comes right behind a key instead, before the next: whoever presses
+it during a tick waits for all that is drawn."""
+
 
 class Clock:
     """Calls `tick` a few times a second, after `wake` and until `rest`; never two at once."""
@@ -26,6 +32,8 @@ class Clock:
         self._widget = widget
         self._tick = tick
         self._timer: Timer | None = None
+        self._at = 0.0
+        """When that is due."""
         self._until = 0.0
         self._spent = time.process_time()
         self._due = False
@@ -39,6 +47,16 @@ class Clock:
         if not self.awake:
             self.awake = True
             self._beat()
+
+    def typed(self) -> None:
+        """A key changed something: tick, but do not keep the key from being drawn."""
+        self._until = time.monotonic() + 2 * TICK
+        if not self.awake:
+            self.awake = True
+            self._beat_in(ECHO)
+        elif self._timer is not None and ECHO < self._at - time.monotonic() < EARLY:
+            self._timer.stop()
+            self._beat_in(ECHO)
 
     def now(self) -> None:
         """The user did something: tick without waiting for the next time."""
@@ -59,6 +77,10 @@ class Clock:
         if self._timer is not None:
             self._timer.stop()
 
+    def _beat_in(self, seconds: float) -> None:
+        self._at = time.monotonic() + seconds
+        self._timer = self._widget.set_timer(seconds, self._beat)
+
     def _beat(self) -> None:
         self._timer = None
         # A timer's own task is cancelled when the app ends, and with it whatever the tick is waiting for, as
@@ -76,7 +98,7 @@ class Clock:
             if self._soon:  # what the user did came too late for this one
                 self._beat()
             elif self.awake and not self._stopped:
-                self._timer = self._widget.set_timer(self._pause(), self._beat)
+                self._beat_in(self._pause())
 
     def _pause(self) -> float:
         """Seconds until the next tick, by what this process spent since the last one, drawing included."""

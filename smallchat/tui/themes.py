@@ -59,7 +59,6 @@ def _theme(
             "scrollbar-active": hue,
             "scrollbar-background": background,
             "scrollbar-corner-color": background,
-            "footer-key-foreground": hue,
             "input-selection-background": selection,
             "screen-selection-background": selection,
             "block-cursor-foreground": background,

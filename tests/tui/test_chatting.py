@@ -47,7 +47,7 @@ async def test_reading_the_prompt_is_shown() -> None:
         await run.ask("long")
         await run.shows("thinking · Esc stops")
         run.engine.read_prompt(120, 340)
-        await run.shows("reading the prompt: 120 of 340 tokens", "reading prompt 120/340")
+        await run.shows("reading 120 of 340 tokens", "reading prompt 120/340")
         run.engine.say("ok")
         await run.shows("1 token · Esc stops")
         await run.shows_no_more("reading")

@@ -6,7 +6,7 @@ import time
 
 from textual.app import App
 
-from smallchat.tui.clock import SHARE, SLOWEST, TICK, Clock
+from smallchat.tui.clock import EARLY, ECHO, SHARE, SLOWEST, TICK, Clock
 
 
 class Ticking(App[None]):
@@ -62,3 +62,37 @@ async def test_it_sleeps_once_nothing_changes() -> None:
         app.clock.wake()
         while len(app.began) <= asleep:
             await pilot.pause(0.01)
+
+
+async def test_a_key_that_wakes_it_is_drawn_first() -> None:
+    app = Ticking(0)
+    async with app.run_test() as pilot:
+        typed = time.monotonic()
+        app.clock.typed()
+        while not app.began:
+            await pilot.pause(0.001)
+        assert app.began[0] - typed > 0.9 * ECHO
+        app.clock.stop()
+
+
+async def test_a_tick_that_is_due_soon_comes_right_behind_a_key() -> None:
+    app = Ticking(0)
+    async with app.run_test() as pilot:
+        app.clock.wake()
+        while not app.began or not ECHO < app.clock._at - time.monotonic() < EARLY:
+            await pilot.pause(0.005)
+        due, ticked = app.clock._at, len(app.began)
+        app.clock.typed()
+        assert app.clock._at < due
+        while len(app.began) == ticked:
+            await pilot.pause(0.001)
+        app.clock.stop()
+
+
+async def test_keys_without_a_pause_do_not_keep_it_from_ticking() -> None:
+    app = Ticking(0)
+    async with app.run_test() as pilot:
+        while len(app.began) < 3:
+            app.clock.typed()
+            await pilot.pause(ECHO / 4)
+        app.clock.stop()

@@ -10,6 +10,7 @@ from smallchat import paths
 from smallchat.chat.records import Conversation
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
+from smallchat.tui import garbage
 from smallchat.tui.screens.problem import ProblemScreen
 from smallchat.tui.widgets.transcript import transcript
 from smallchat.tui.widgets.transcript.turn import TurnView
@@ -165,12 +166,14 @@ async def test_a_long_conversation_mounts_few_messages_and_more_on_scrolling() -
 async def test_a_conversation_that_grows_takes_old_messages_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transcript, "FIRST", 4)
     monkeypatch.setattr(transcript, "MOST", 8)
+    monkeypatch.setattr(garbage, "AFTER_SECONDS", 0.01)
     long = "A line of the answer.\n" * 12
     async with running(size=(80, 24)) as run:
         for index in range(7):
             await run.answer(f"question {index}", f"{long} answer {index}")
             await run.shows(f"answer {index}")
-        assert len(run.app.screen.query(TurnView)) <= 8
+        await run.until(lambda: len(run.app.screen.query(TurnView)) <= 8)
+        await run.shows("answer 6")
         assert run.transcript._start > 0
 
 

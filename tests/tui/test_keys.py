@@ -263,3 +263,22 @@ async def test_up_and_down_bring_back_what_was_written() -> None:
         for expected in ("two\nlines", "from another day", "today", "/set seed 4", "a draft", "a draft"):
             await run.pilot.press("down")
             await run.until(lambda expected=expected: run.prompt.text == expected)
+
+
+async def test_a_click_on_the_footer_presses_the_key() -> None:
+    def underlined() -> list[str]:
+        drawn = run.app.screen.query_one(KeyFooter).render()
+        return [drawn.plain[span.start : span.end] for span in drawn.spans if "underline" in str(span.style)]
+
+    async with running() as run:
+        await run.shows("f1 Help")
+        place = (run.screen.split("\n")[-1].index("Help"), 0)
+        await run.pilot.hover("#footer", offset=place)
+        assert underlined() == ["f1 Help"]
+        await run.pilot.hover("#prompt")
+        assert underlined() == []
+        await run.pilot.click("#footer", offset=(0, 0))  # beside the keys
+        await run.pilot.click("#footer", offset=place)
+        await run.until(lambda: isinstance(run.app.screen, HelpScreen))
+        await run.pilot.press("escape")
+        await run.until(lambda: run.app.screen is run.chat)

@@ -216,7 +216,7 @@ async def answers(run: Running) -> AsyncIterator[str]:
     await run.answer(QUESTION, f"**二月**, {ARABIC} {PATH}")
     await run.ask(AGAIN)
     run.engine.read_prompt(812, 2048)
-    await run.shows("reading the prompt")
+    await run.shows("reading 812 of")
     yield "reading"
     run.engine.say("梨树要等到三月, ", HOSTILE, f" {ARABIC}")
     await run.shows("3 tokens")

@@ -27,7 +27,7 @@ LAST = "This is where the conversation ended."
 TYPED = "zqxj"
 """The keys begin with this, which no answer contains."""
 
-_READING = re.compile(rb"reading the prompt")
+_READING = re.compile(rb"reading \d[\d,]* of")
 _STREAMING = re.compile(rb"(?<!of )(?<![\d,])(\d[\d,]*) tokens? \xc2\xb7 Esc stops")
 _STOPPED = re.compile(rb"seed \d+")
 

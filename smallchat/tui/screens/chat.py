@@ -27,6 +27,7 @@ from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
+from smallchat.tui.frames import one_frame
 from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.conversations import Conversations
@@ -145,37 +146,19 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     async def tick(self) -> None:
         """Draw, save and count what is due; sleep when there is nothing."""
         dialogue = self.dialogue
-        with self.app.batch_update():  # one frame for all of it
-            self._topline.show(dialogue, self._store.saves)
-            self.panel.show(dialogue)
-            self.show_sidebar()
-            await self._show_welcome()
-            # Last, because others take their turn while it waits: all that changed is then in one frame.
-            await self.transcript.show(dialogue)
         state = (dialogue.busy, dialogue.ready, dialogue.session)
         if state != self._state:
             self._state = state
             self.refresh_bindings()
             self._to_count_at = time.monotonic()
+        async with one_frame(self.app):
+            await self._draw()
         self._send_queued()
         self._count_when_due()
         self._keeper.save_when_due()
         self._tell_storage(self._keeper.problem)
         self.show_notes()
         self.offer_summary()
-        self.prompt.tell(
-            commands.hint(self.prompt.text, self.key_names)
-            or " · ".join(
-                filter(
-                    None,
-                    (
-                        self.notes_state(),
-                        hint(dialogue, self.key_names, self._queued, self.transcript.at_end),
-                    ),
-                )
-            )
-        )
-        self.prompt.tell_here(self.told_edit() or Content(self.told_here()))
         self._tell_notes(dialogue.ready)
         self._tell_failure()
         self.ask_what_to_leave_out()
@@ -183,10 +166,26 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         if self.clock is not None and not moving:
             self.clock.rest()
             if not self.clock.awake:
-                self.set_timer(garbage.AFTER_SECONDS, self._tidy)
+                # Not in the timer's own task: a tick could come in between.
+                self.set_timer(garbage.AFTER_SECONDS, lambda: self.call_later(self._tidy))
 
-    def _tidy(self) -> None:
+    async def _draw(self) -> None:
+        dialogue = self.dialogue
+        self._topline.show(dialogue, self._store.saves)
+        self.panel.show(dialogue)
+        self.show_sidebar()
+        await self._show_welcome()
+        await self.transcript.show(dialogue)
+        hints = (
+            self.notes_state(),
+            hint(dialogue, self.key_names, self._queued, self.transcript.at_end),
+        )
+        self.prompt.tell(commands.hint(self.prompt.text, self.key_names) or " · ".join(filter(None, hints)))
+        self.prompt.tell_here(self.told_edit() or Content(self.told_here()))
+
+    async def _tidy(self) -> None:
         if self.clock is not None and not self.clock.awake:
+            await self.transcript.tidy()
             garbage.tidy()
 
     async def _show_welcome(self) -> None:
@@ -307,7 +306,8 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._keeper.typed(event.text_area.text)
         if self._to_count_at is None:
             self._to_count_at = time.monotonic() + COUNT_AFTER
-        self.moved()
+        if self.clock is not None:
+            self.clock.typed()
 
     def on_choice_chosen(self, event: Choice.Chosen) -> None:
         """A line of the welcome was picked."""
@@ -371,6 +371,9 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
 def _prepare() -> None:
     """Behind the first frame, and before the first answer has to wait for it."""
-    import smallchat.tui.widgets.transcript.markdown  # noqa: F401
+    from smallchat.tui.widgets.panel import memory
+    from smallchat.tui.widgets.transcript import markdown
 
+    markdown.prepare()
+    memory.own_memory()
     garbage.begin()

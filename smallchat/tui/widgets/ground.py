@@ -5,16 +5,18 @@ The classes here stand behind Textual's among the bases of a widget: it takes it
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Self, cast
 
 from rich.style import Style
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.css.styles import RulesMap
 from textual.geometry import Region, Size
+from textual.layout import DockArrangeResult
 from textual.reactive import Reactive
 from textual.strip import Strip
 from textual.widget import Widget
+from textual.widgets import Static
 
 
 def lines(widget: Widget, content: Content) -> int:
@@ -26,10 +28,18 @@ def lines(widget: Widget, content: Content) -> int:
 class Placed(Widget):
     """A widget that has nothing laid out anew because the layout gave it another size.
 
-    Textual would lay everything out twice for each line that an answer gets.
+    Textual would lay everything out twice for each line that an answer gets; and for each new block, which
+    tells the screen behind its first layout what it asked for before it was there.
     """
 
     virtual_size = Reactive(Size(0, 0))
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """See `Widget.refresh`."""
+        layout = layout and self.is_mounted
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
 
 class Ground(Placed):
@@ -54,5 +64,25 @@ class Column(Vertical, Ground):
     """Widgets below each other."""
 
 
+class Heap(Ground):
+    """A container of widgets below each other, each as high as it needs.
+
+    Where they stand depends on the width alone. Textual takes it to depend on the height too, and would
+    measure all messages anew, twice, whenever one of them grows by a line.
+    """
+
+    def arrange(self, size: Size, optimal: bool = False) -> DockArrangeResult:
+        """See `Widget.arrange`."""
+        return super().arrange(size.with_height(0), optimal)
+
+
+class Stack(Vertical, Heap):
+    """Widgets below each other, each as high as it needs."""
+
+
 class Row(Horizontal, Ground):
     """Widgets beside each other."""
+
+
+class Text(Static, Placed):
+    """Text of the app's own, as `Static` shows it."""

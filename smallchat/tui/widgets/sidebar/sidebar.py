@@ -19,6 +19,7 @@ from smallchat.chat.records import Conversation
 from smallchat.chat.search import Found
 from smallchat.tui import keys
 from smallchat.tui.text import pasted, plain
+from smallchat.tui.widgets.ground import Placed
 from smallchat.tui.widgets.sidebar import lines
 
 SHOWN = 300
@@ -27,7 +28,7 @@ SEARCH = "Search everything"
 NAME = "Another name"
 
 
-class Entries(OptionList):
+class Entries(OptionList, Placed):
     """The list. What its keys do to a conversation, the screen does."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.sidebar_bindings()
@@ -227,7 +228,7 @@ class Sidebar(Vertical):
             before = None
         if self._marked is not None:
             before, self._marked = self._marked, None
-        width = max(8, self.entries.scrollable_content_region.width - 2)
+        width = max(8, self.entries.scrollable_content_region.width - 1)
         self._rows = []
         options: list[Option] = []
         if self._found is not None:

@@ -6,21 +6,25 @@ and puts it up again for every word that is added to it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from textual.app import ComposeResult
 from textual.content import Content
 from textual.visual import VisualType
 from textual.widget import Widget
+from textual.widgets import Label
 from textual.widgets._markdown import (  # no public names yet
+    MarkdownBullet,
     MarkdownBulletList,
     MarkdownFence,
     MarkdownList,
+    MarkdownListItem,
     MarkdownOrderedList,
     MarkdownParagraph,
 )
 from textual.widgets.markdown import MarkdownBlock
 
-from smallchat.tui.widgets.ground import Placed, lines
+from smallchat.tui.widgets.ground import Column, Placed, Row, lines
 
 AHEAD = 200
 """Cells that a growing paragraph takes before it needs them, in whole lines: it grows a few at once."""
@@ -54,8 +58,39 @@ class AnswerParagraph(MarkdownParagraph, Placed):
             self.styles.min_height = None
 
 
+class Code(Label, Placed):
+    """The text of a block of code, as wide as its longest line and not wrapped."""
+
+    def update(self, content: VisualType = "", *, layout: bool = True) -> None:
+        """See `Static.update`."""
+        width, height = self.content_size
+        if layout and width and isinstance(content, Content):
+            longest = max(line.cell_length for line in content.split("\n", allow_blank=True))
+            layout = lines(self, content) != height or longest > width
+        super().update(content, layout=layout)
+
+
+class AnswerFence(MarkdownFence, Placed):
+    """A block of code."""
+
+    def compose(self) -> ComposeResult:
+        yield Code(self._highlighted_code, id="code-content", expand=True)
+
+
+class Bullet(MarkdownBullet, Placed):
+    """What stands before an item: a bullet, or its number."""
+
+    def __init__(self, symbol: str) -> None:
+        super().__init__()
+        self.set_reactive(MarkdownBullet.symbol, symbol)
+
+
 class AnswerBulletList(MarkdownBulletList, Placed):
     """Items with bullets."""
+
+    def compose(self) -> ComposeResult:
+        items = _items(self)
+        yield from _rows(items, [item.bullet for item in items])
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         if not await _grow_list(self, block):
@@ -65,6 +100,11 @@ class AnswerBulletList(MarkdownBulletList, Placed):
 class AnswerOrderedList(MarkdownOrderedList, Placed):
     """Numbered items."""
 
+    def compose(self) -> ComposeResult:
+        items = _items(self)
+        first, digits = _first(items), _digits(items, len(items))
+        yield from _rows(items, [f"{first + at}. ".rjust(digits + 3) for at in range(len(items))])
+
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         # All numbers are padded to the widest one.
         padded = _digits(block._blocks, len(self.children)) == _digits(block._blocks, len(block._blocks))
@@ -72,7 +112,20 @@ class AnswerOrderedList(MarkdownOrderedList, Placed):
             await super()._update_from_block(block)
 
 
-_GROWING = (AnswerParagraph, AnswerBulletList, AnswerOrderedList, MarkdownFence)
+_GROWING = (AnswerParagraph, AnswerBulletList, AnswerOrderedList, AnswerFence)
+
+
+def _items(here: MarkdownList) -> list[MarkdownListItem]:
+    """What is to be mounted of the list; it is taken out of it."""
+    items = [block for block in here._blocks if isinstance(block, MarkdownListItem)]
+    here._blocks.clear()
+    return items
+
+
+def _rows(items: Iterable[MarkdownListItem], symbols: Iterable[str]) -> Iterator[Widget]:
+    """Each item with its symbol before it."""
+    for item, symbol in zip(items, symbols, strict=True):
+        yield Row(Bullet(symbol), Column(*item._blocks))
 
 
 async def _grow_list(here: MarkdownList, block: MarkdownBlock) -> bool:
@@ -92,8 +145,13 @@ async def _grow_list(here: MarkdownList, block: MarkdownBlock) -> bool:
 
 def _digits(items: Sequence[MarkdownBlock], count: int) -> int:
     """Of the last one of `count` numbers, which begin with that of the first item."""
-    first = str(getattr(items[0], "bullet", "")) if items else ""
-    return len(str((int(first) if first.isdecimal() else 1) + count - 1))
+    return len(str(_first(items) + count - 1))
+
+
+def _first(items: Sequence[MarkdownBlock]) -> int:
+    """The number of the first item."""
+    told = str(getattr(items[0], "bullet", "")) if items else ""
+    return int(told) if told.isdecimal() else 1
 
 
 async def _grow(body: Widget, blocks: Sequence[MarkdownBlock]) -> None:
@@ -113,6 +171,6 @@ async def _grow(body: Widget, blocks: Sequence[MarkdownBlock]) -> None:
 
 def growing(block: Widget) -> AnswerParagraph | None:
     """The paragraph at the very end, within whatever lists; None: something else is there."""
-    while block.children and not isinstance(block, MarkdownFence):
+    while block.children and not isinstance(block, AnswerFence):
         block = block.children[-1]
     return block if isinstance(block, AnswerParagraph) else None

@@ -11,23 +11,34 @@ from textual.widgets import Markdown
 from textual.widgets.markdown import MarkdownBlock
 
 from smallchat.tui.text import one_line, plain
-from smallchat.tui.widgets.ground import Ground
+from smallchat.tui.widgets.ground import Heap, Placed
 from smallchat.tui.widgets.transcript.growing import (
     AnswerBulletList,
+    AnswerFence,
     AnswerOrderedList,
     AnswerParagraph,
     growing,
 )
 
 
-class AnswerMarkdown(Markdown, Ground):
+def prepare() -> None:
+    """Do once what the first block of code would wait for: Python's lexer is made when it is first used."""
+    from textual.highlight import highlight
+
+    highlight("", language="python")
+    _parser().parse("")
+
+
+class AnswerMarkdown(Markdown, Heap):
     """A Markdown widget for hostile text. A link shows where it leads and is never opened."""
 
     BLOCKS: dict[str, type[MarkdownBlock]] = {  # noqa: RUF012
-        **Markdown.BLOCKS,
+        **{name: type(kind.__name__, (kind, Placed), {}) for name, kind in Markdown.BLOCKS.items()},
         "paragraph_open": AnswerParagraph,
         "bullet_list_open": AnswerBulletList,
         "ordered_list_open": AnswerOrderedList,
+        "fence": AnswerFence,
+        "code_block": AnswerFence,
     }
 
     def __init__(self, text: str = "") -> None:

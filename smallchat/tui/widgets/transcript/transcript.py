@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
-from textual.widgets import Static
 
 from smallchat.chat.records import Conversation, Turn
 from smallchat.chat.session import Session
 from smallchat.tui.dialogue import Dialogue
+from smallchat.tui.frames import one_frame
 from smallchat.tui.keys import KeyNames
-from smallchat.tui.widgets.ground import Column
+from smallchat.tui.widgets.ground import Stack, Text
 from smallchat.tui.widgets.transcript.marking import Marking
 from smallchat.tui.widgets.transcript.turn import AnswerTurn, TurnView, UserTurn, place_text
 from smallchat.tui.widgets.transcript.welcome import Welcome
@@ -23,7 +23,9 @@ FIRST = 10
 MORE = 12
 """Messages that come when the reader reaches the top."""
 MOST = 16
-"""Above this many, the oldest are taken down when the reader is at the end."""
+"""Above this many, `tidy` takes the oldest down."""
+PAGES = 2
+"""… as far as what is left fills the screen so often."""
 
 
 class Transcript(Marking):
@@ -41,8 +43,8 @@ class Transcript(Marking):
         """Index of the first mounted turn."""
         self._open = True
         """The window reaches to the last turn, and grows with the conversation."""
-        self._older = Static("", id="older")
-        self._later = Static("", id="later")
+        self._older = Text("", id="older")
+        self._later = Text("", id="later")
         self._told_beyond = (0, 0)
         self._welcome: Welcome | None = None
         self._place: tuple[TurnView, float] | None = None
@@ -51,7 +53,7 @@ class Transcript(Marking):
         self._placing = False
         """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
-        self._turns = Column(id="turns")
+        self._turns = Stack(id="turns")
 
     def compose(self) -> ComposeResult:
         self._older.display = self._later.display = False
@@ -99,7 +101,6 @@ class Transcript(Marking):
             await self._take_down_welcome()
             self._views += views
             await self._turns.mount_all(views, before=self._later)
-            await self._take_down_oldest()
         for view in self._views:
             await self._show_view(view, dialogue, session)
         if self._wants_older and not self._placing and self._views:
@@ -154,12 +155,23 @@ class Transcript(Marking):
             welcome, self._welcome = self._welcome, None
             await welcome.remove()
 
-    async def _take_down_oldest(self) -> None:
-        """A long conversation must not make every later answer slower."""
-        if self.at_end and len(self._views) > MOST:
-            gone = self._views[:-FIRST]
+    async def tidy(self) -> None:
+        """Take the oldest messages down: a long conversation must not make every later answer slower.
+
+        Everything is laid out anew for it: to be called while nobody waits for the screen.
+        """
+        if not self.at_end or len(self._views) <= MOST:
+            return
+        kept = height = 0
+        for view in reversed(self._views):
+            if kept >= FIRST and height >= PAGES * self.size.height:
+                break
+            kept, height = kept + 1, height + view.outer_size.height
+        if gone := self._views[:-kept]:
             self._start += len(gone)
-            await self._take_down(gone)
+            async with one_frame(self.app):
+                await self._take_down(gone)
+                self._tell_beyond()
 
     async def _show_view(self, view: TurnView, dialogue: Dialogue, session: Session) -> None:
         beside = session.siblings(view.turn)

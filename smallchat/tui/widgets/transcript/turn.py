@@ -6,13 +6,12 @@ from collections.abc import Sequence
 
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Static
 
 from smallchat.chat.records import Attached, Source, Turn
 from smallchat.engine.events import PromptProgress
 from smallchat.tui.keys import KeyNames
 from smallchat.tui.text import count, one_line, plain, speed
-from smallchat.tui.widgets.ground import Column, lines
+from smallchat.tui.widgets.ground import Stack, Text, lines
 
 _ENDS = {
     "length": "ended at the length limit",
@@ -20,14 +19,14 @@ _ENDS = {
 }
 
 
-class TurnView(Column):
+class TurnView(Stack):
     """A message and, in a quiet line below it, what there is to say about it."""
 
     def __init__(self, turn: Turn, keys: KeyNames) -> None:
         super().__init__(classes=turn.role)
         self.turn = turn
         self.keys = keys
-        self._note = Static("", classes="note", markup=False)
+        self._note = Text("", classes="note", markup=False)
         self._note.display = False
         self._noted = ""
         self.place = ""
@@ -49,9 +48,9 @@ class UserTurn(TurnView):
 
     def compose(self) -> ComposeResult:
         if self.turn.content.strip() or not self.turn.attached:
-            yield Static(Content(plain(self.turn.content)), classes="said")
+            yield Text(Content(plain(self.turn.content)), classes="said")
         if self.turn.attached:
-            yield Static(Content("\n".join(map(attached_text, self.turn.attached))), classes="attached")
+            yield Text(Content("\n".join(map(attached_text, self.turn.attached))), classes="attached")
         yield self._note
 
     def show(self, waiting: str) -> None:
@@ -69,8 +68,8 @@ class AnswerTurn(TurnView):
         super().__init__(turn, keys)
         self._text = AnswerMarkdown(turn.content)
         self._drawn = len(turn.content)
-        self._trimmed = Static("", classes="trimmed", markup=False)
-        self._sources = Static("", classes="sources", markup=False)
+        self._trimmed = Text("", classes="trimmed", markup=False)
+        self._sources = Text("", classes="sources", markup=False)
         self._sourced = ""
         self._shown: tuple[object, ...] = ()
 
@@ -152,7 +151,7 @@ def progress_text(turn: Turn, progress: PromptProgress | None, keys: KeyNames) -
     if turn.tokens:
         told = count(turn.tokens, "token")
     elif progress is not None:
-        told = f"reading the prompt: {progress.done:,} of {count(progress.total, 'token')}"
+        told = f"reading {progress.done:,} of {count(progress.total, 'token')}"
     return f"{told} · {keys['stop']} stops"
 
 
