@@ -55,7 +55,6 @@ class Clock:
             self.awake = True
             self._beat_in(ECHO)
         elif self._timer is not None and ECHO < self._at - time.monotonic() < EARLY:
-            self._timer.stop()
             self._beat_in(ECHO)
 
     def now(self) -> None:
@@ -78,6 +77,8 @@ class Clock:
             self._timer.stop()
 
     def _beat_in(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
         self._at = time.monotonic() + seconds
         self._timer = self._widget.set_timer(seconds, self._beat)
 
