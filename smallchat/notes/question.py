@@ -29,16 +29,13 @@ def fitting(hits: Sequence[Hit]) -> list[Hit]:
     return [hit for hit in own if hit.score >= best / 3][:MOST]
 
 
-def given(hits: Sequence[Hit], small: bool, along: bool = False) -> str:
+def given(hits: Sequence[Hit], along: bool = False) -> str:
     """What stands before the question in the prompt; empty where there is no hit.
 
-    `small`: in the form that the built-in demonstration was trained on, which knows one note and no rules.
     `along`: other texts stand before it, which may be answered from too.
     """
     if not hits:
         return ""
-    if small:
-        return f"Here is a note:\n\n{_titled(hits[0])}"
     blocks = [f"[[{hit.title}]], lines {hit.first}–{hit.last}:\n{hit.text}" for hit in hits]
     return "\n\n".join([_RULES.format(title=hits[0].title, along=_ALONG if along else ""), *blocks])
 
@@ -48,8 +45,3 @@ def cited(answer: str, title: str) -> bool:
     return any(
         fold(name.strip()) == fold(title) for name in re.findall(r"\[\[([^\[\]\n]{1,300})\]\]", answer)
     )
-
-
-def _titled(hit: Hit) -> str:
-    text = hit.text.strip()
-    return text if text.startswith("#") else f"# {hit.title}\n\n{text}"

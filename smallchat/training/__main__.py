@@ -1,4 +1,4 @@
-"""`python -m smallchat.training`: make the corpus; train, export, sample and examine the model."""
+"""`python -m smallchat.training`: show the corpus; train, export, sample and examine the model."""
 
 from __future__ import annotations
 
@@ -20,40 +20,25 @@ def _corpus(args: argparse.Namespace) -> None:
                 print(f"{m.role}: {m.text}")
             print("-" * 20)
         return
-    from tokenizers import Tokenizer
-
-    from .data import drills, encoded_corpus, join, pack, save
-    from .tokenizer import END_OF_TEXT, token_id, train_tokenizer
+    from .tokenizer import train_tokenizer
 
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / "tokenizer.json"
-    if not path.exists():
-        texts = (m.text for messages in conversations(args.seed, 20000) for m in messages)
-        train_tokenizer(texts, args.vocab).save(str(path))
-    tokenizer = Tokenizer.from_file(str(path))
-    filler = token_id(tokenizer, END_OF_TEXT)
-    windows = pack(encoded_corpus(tokenizer, args.seed, args.count, args.blocks), args.length, filler)
-    if args.drills:
-        copying = drills(args.seed, round(len(windows[0]) * args.drills), args.length, filler)
-        windows = join(windows, copying)
-    save(args.out / f"train-{args.length}.npz", windows)
-    save(
-        args.out / f"held-{args.length}.npz",
-        pack(encoded_corpus(tokenizer, args.seed + 1, 1500, args.blocks), args.length, filler),
-    )
-    ids, learned = windows
+    texts = (m.text for messages in conversations(args.seed, args.count) for m in messages)
+    tokenizer = train_tokenizer(texts, args.vocab)
+    tokenizer.save(str(args.out / "tokenizer.json"))
     print(f"{tokenizer.get_vocab_size()} tokens in the vocabulary")
-    print(
-        f"{len(ids)} windows of {args.length}, {ids.size} ids: {(ids != filler).mean():.1%} filled,", end=" "
-    )
-    print(f"{learned.mean():.1%} to be learned")
 
 
 def _train(args: argparse.Namespace) -> None:
+    from tokenizers import Tokenizer
+
+    from .model import ModelConfig
     from .train import Run, train
 
-    names = ("length", "minutes", "ranks", "seed", "start", "peak", "begin", "end")
-    train(Run(args.out, tokens_a_step=args.batch, **{name: getattr(args, name) for name in names}))
+    vocab = Tokenizer.from_file(str(args.out / "tokenizer.json")).get_vocab_size()
+    names = ("length", "minutes", "seed", "device", "workers")
+    given = {name: getattr(args, name) for name in names}
+    train(Run(args.out, ModelConfig(vocab=vocab), tokens_a_step=args.batch, **given))
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -90,30 +75,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m smallchat.training", description=__doc__)
     verbs = parser.add_subparsers(required=True)
 
-    one = verbs.add_parser("corpus", help="write tokenizer and packed windows (or show conversations)")
+    one = verbs.add_parser("corpus", help="write the tokenizer that the corpus asks for (or show conversations)")
     one.add_argument("--out", type=Path, default=Path("training-run"))
     one.add_argument("--seed", type=int, default=1)
-    one.add_argument("--count", type=int, default=100_000, help="conversations")
-    one.add_argument("--length", type=int, default=512, help="tokens in a window")
-    one.add_argument("--vocab", type=int, default=2048)
-    one.add_argument("--blocks", type=int, default=5, help="topics in the longest conversations")
-    one.add_argument(
-        "--drills", type=float, default=0.0, help="windows of copying for every window of the corpus"
-    )
+    one.add_argument("--count", type=int, default=30_000, help="conversations")
+    one.add_argument("--vocab", type=int, default=4096)
     one.add_argument("--show", action="store_true", help="print the conversations instead")
     one.set_defaults(run=_corpus)
 
-    one = verbs.add_parser("train", help="train on the windows")
+    one = verbs.add_parser("train", help="train on conversations made meanwhile")
     one.add_argument("--out", type=Path, default=Path("training-run"))
-    one.add_argument("--length", type=int, default=512)
-    one.add_argument("--minutes", type=float, default=75)
-    one.add_argument("--batch", type=int, default=8192, help="tokens in a step")
-    one.add_argument("--ranks", type=int, default=2, help="processes of one thread each")
+    one.add_argument("--device", default="cpu", help="cpu, or cuda")
+    one.add_argument("--minutes", type=float, default=9)
+    one.add_argument("--length", type=int, default=2048, help="tokens in a window")
+    one.add_argument("--batch", type=int, default=65536, help="tokens in a step")
+    one.add_argument("--workers", type=int, default=2, help="processes that make conversations")
     one.add_argument("--seed", type=int, default=1)
-    one.add_argument("--start", type=Path, help="checkpoint to go on from")
-    one.add_argument("--peak", type=float, default=1.0, help="factor on all learning rates")
-    one.add_argument("--begin", type=float, default=0.0, help="where in the schedule to begin, 0 to 1")
-    one.add_argument("--end", type=float, default=1.0, help="where in the schedule to end")
     one.set_defaults(run=_train)
 
     one = verbs.add_parser("export", help="write a checkpoint as GGUF")

@@ -1,20 +1,26 @@
-"""Conversations packed into windows of token ids, kept in one file of arrays."""
+"""Conversations packed into windows of token ids, made by processes of their own while the model is trained."""
 
 from __future__ import annotations
 
+import multiprocessing as mp
+import os
+import queue
 import random
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from .corpus import conversations
-from .tokenizer import Encoded, encode
+from .tokenizer import END_OF_TEXT, Encoded, encode, token_id
 
 Windows = tuple[NDArray[np.uint16], NDArray[np.bool_]]
 OPEN = 48
+AT_ONCE = 600
+"""Conversations that a process makes before it hands its windows over."""
 
 
 def pack(encoded: Iterable[Encoded], length: int, filler: int) -> Windows:
@@ -46,45 +52,72 @@ def pack(encoded: Iterable[Encoded], length: int, filler: int) -> Windows:
     return all_ids, all_learned
 
 
-def drills(seed: int, count: int, length: int, tokens: int) -> Windows:
-    """Windows of nothing but copying: random ids below `tokens`, said once, learned when said again.
-
-    Answering from a note rests on copying, which a model this small finds late, or never, from the few words
-    copied in a conversation. Here most positions teach it. Each piece of 3 to 40 ids comes two to four times.
-    """
-    rng = np.random.default_rng(seed)
-    ids = np.zeros((count, length), np.uint16)
-    learned = np.zeros((count, length), np.bool_)
-    for row in range(count):
-        at = 0
-        while at < length:
-            piece = rng.integers(0, tokens, rng.integers(3, 41))
-            for turn in range(rng.integers(2, 5)):
-                part = piece[: length - at]
-                ids[row, at : at + len(part)] = part
-                # The first of a repetition cannot be known: the piece might have gone on otherwise.
-                learned[row, at + 1 : at + len(part)] = turn > 0
-                at += len(part)
-    return ids, learned
-
-
-def join(*parts: Windows) -> Windows:
-    """All windows of several kinds; the trainer shuffles them."""
-    return np.concatenate([ids for ids, _ in parts]), np.concatenate([learned for _, learned in parts])
-
-
-def encoded_corpus(tokenizer: Tokenizer, seed: int, count: int, longest: int = 5) -> Iterator[Encoded]:
+def encoded_corpus(tokenizer: Tokenizer, seed: int, count: int) -> Iterator[Encoded]:
     """The corpus of a seed as ids."""
-    for messages in conversations(seed, count, longest):
+    for messages in conversations(seed, count):
         yield encode(tokenizer, messages)
 
 
-def save(path: Path, windows: Windows) -> None:
-    """Write windows to an .npz file."""
-    np.savez(path, ids=windows[0], learned=windows[1])
+def windows_of(tokenizer: Tokenizer, seed: int, count: int, length: int) -> Windows:
+    """That corpus packed."""
+    return pack(encoded_corpus(tokenizer, seed, count), length, token_id(tokenizer, END_OF_TEXT))
 
 
-def load(path: Path) -> Windows:
-    """Read windows from an .npz file."""
-    with np.load(path) as arrays:
-        return arrays["ids"], arrays["learned"]
+def _produce(path: Path, length: int, seeds: Iterator[int], out: Any) -> None:
+    os.nice(5)  # the trainer's own thread feeds the device and must not wait
+    tokenizer = Tokenizer.from_file(str(path))
+    for seed in seeds:
+        out.put(windows_of(tokenizer, seed, AT_ONCE, length))
+
+
+class Stream:
+    """Windows without end: `workers` processes make new ones, and the newest `kept` of them are drawn from.
+
+    Where the trainer is faster than they are, it meets a window more than once; `made` tells how many there
+    were.
+    """
+
+    def __init__(self, tokenizer: Path, length: int, seed: int, workers: int, kept: int = 150_000) -> None:
+        context = mp.get_context("spawn")
+        self._queue: Any = context.Queue(maxsize=4 * workers)
+        self._ids = np.zeros((kept, length), np.uint16)
+        self._learned = np.zeros((kept, length), np.bool_)
+        self._rng = np.random.default_rng(seed)
+        self.made = 0
+        # Every process has its own seeds: worker w of n takes seed + w, seed + w + n, ...
+        self._processes = [
+            context.Process(
+                target=_produce,
+                args=(tokenizer, length, range(seed + w, seed + 10_000_000, workers), self._queue),
+                daemon=True,
+            )
+            for w in range(workers)
+        ]
+        for process in self._processes:
+            process.start()
+
+    def draw(self, rows: int) -> Windows:
+        """(ids [rows, length], learned [rows, length]) of different windows, from those that are there."""
+        wait = self.made < 4 * rows
+        while wait or not self._queue.empty():
+            try:
+                self._take(*self._queue.get(timeout=60 if wait else 0.01))
+            except queue.Empty:
+                if wait:
+                    raise RuntimeError("No process makes windows") from None
+                break
+            wait = self.made < 4 * rows
+        chosen = self._rng.choice(min(self.made, len(self._ids)), rows, replace=False)
+        return self._ids[chosen], self._learned[chosen]
+
+    def _take(self, ids: NDArray[np.uint16], learned: NDArray[np.bool_]) -> None:
+        places = np.arange(self.made, self.made + len(ids)) % len(self._ids)
+        self._ids[places], self._learned[places] = ids, learned
+        self.made += len(ids)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join()

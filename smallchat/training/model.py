@@ -1,4 +1,4 @@
-"""SmallThinker as a PyTorch module, small enough to train on two processor cores.
+"""SmallThinker as a PyTorch module, small enough to train in minutes.
 
 The formulas are those of the technical report: the router reads the raw residual at the entry of a layer
 (before the norm and before attention), its softmax runs over the chosen k experts only, layers 0, 4, 8, ...
@@ -11,33 +11,38 @@ k chosen experts, F expert width, V vocabulary, N = B*T.
 
 from __future__ import annotations
 
-# mypy: allow-subclassing-any
+# mypy: allow-subclassing-any, allow-untyped-calls
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torch.nn.attention.flex_attention import BlockMask, flex_attention
+
+Mask = Tensor | BlockMask
+"""Which positions each one sees: bool [B, 1, T, P + T], or the blocks of it that a GPU skips and computes."""
+BLOCK = 128
 
 
 @dataclass(frozen=True)
 class ModelConfig:
     """Sizes of a model. The defaults are those of the built-in model."""
 
-    vocab: int = 2048
-    layers: int = 6
-    d: int = 192
-    heads: int = 6
+    vocab: int = 4096
+    layers: int = 12
+    d: int = 256
+    heads: int = 8
     kv_heads: int = 2
     head_size: int = 32
     experts: int = 16
-    chosen: int = 2
+    chosen: int = 4
     ff: int = 64
-    window: int = 128
+    window: int = 512
     global_every: int = 4
     rope_base: float = 10000.0
     eps: float = 1e-6
-    context: int = 1024
+    context: int = 2048
 
     def is_global(self, layer: int) -> bool:
         """Whether a layer sees the whole context and leaves positions out."""
@@ -62,36 +67,45 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
 
-def windowed(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
-    """Causal attention over the last `window` positions; q, k, v and the result [B, H, T, h], T > window.
+def documents(ids: Tensor, end: int) -> Tensor:
+    """ids [B, T], windows of conversations that `end` closes -> the number of each token's conversation."""
+    ends = (ids == end).long()
+    return ends.cumsum(dim=1) - ends
 
-    Queries go in blocks of one window, each against its own block of keys and the one before: the masked
-    product over all T keys would compute, and pay for, what it then throws away.
+
+def masks(document: Tensor, window: int, blocks: bool) -> tuple[Mask, Mask]:
+    """(global, sliding) attention over document [B, T]: causal, and never from one document into another."""
+    everything = document.shape[1]
+    if blocks:
+        return _blocks(document, everything), _blocks(document, window)
+    i, j = (torch.arange(everything, device=document.device).view(shape) for shape in ((-1, 1), (1, -1)))
+    seen = (j <= i) & (document[:, :, None] == document[:, None, :])
+    return seen[:, None], (seen & (i - j < window))[:, None]
+
+
+def _blocks(document: Tensor, window: int) -> BlockMask:
+    """Which blocks of BLOCK queries see which blocks of keys: not at all, wholly, or by the rule for each token.
+
+    Documents follow one another in their order, so the first and the last token of a block tell of all of it.
     """
-    b, heads, length, size = q.shape
-    short = -length % window
-    q, k, v = (F.pad(part, (0, 0, 0, short)) for part in (q, k, v))
-    n = (length + short) // window
 
-    def blocks(part: Tensor) -> Tensor:
-        return part.view(b, heads, n, window, size).transpose(1, 2)
+    def rule(b: Tensor, h: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return (j <= i) & (i - j < window) & (document[b, i] == document[b, j])
 
-    def with_previous(part: Tensor) -> Tensor:
-        own = blocks(part)
-        return torch.cat((F.pad(own[:, :-1], (0, 0, 0, 0, 0, 0, 1, 0)), own), dim=3).flatten(0, 1)
+    first, last = document[:, ::BLOCK], document[:, BLOCK - 1 :: BLOCK]
+    i, j = (torch.arange(first.shape[1], device=document.device).view(s) for s in ((-1, 1), (1, -1)))
+    apart = (i - j) * BLOCK
+    some = (apart >= 0) & (apart - BLOCK + 1 < window) & (first[:, :, None] <= last[:, None, :])
+    whole = (apart > 0) & (apart + BLOCK - 1 < window) & (last[:, :, None] == first[:, None, :])
+    return BlockMask.from_kv_blocks(
+        *_listed(some & ~whole), *_listed(whole), BLOCK_SIZE=BLOCK, mask_mod=rule
+    )
 
-    i, j = torch.arange(window)[:, None], torch.arange(2 * window)[None, :] - window
-    visible = ((j <= i) & (i - j < window)).expand(n, window, 2 * window).clone()
-    visible[0, :, :window] = False
-    mask = (
-        torch.zeros(n, window, 2 * window).masked_fill_(~visible, float("-inf"))[:, None].repeat(b, 1, 1, 1)
-    )
-    y = F.scaled_dot_product_attention(
-        blocks(q).flatten(0, 1), with_previous(k), with_previous(v), attn_mask=mask
-    )
-    return (
-        y.view(b, n, heads, window, size).transpose(1, 2).reshape(b, heads, n * window, size)[:, :, :length]
-    )
+
+def _listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
+    """bool [B, n, n] -> how many of each row [B, 1, n] and which, those first [B, 1, n, n]; int32."""
+    order = chosen.int().argsort(dim=-1, descending=True, stable=True)
+    return chosen.sum(dim=-1, dtype=torch.int32)[:, None], order.int()[:, None]
 
 
 class Attention(nn.Module):
@@ -106,7 +120,9 @@ class Attention(nn.Module):
         self.qkv = nn.Parameter(torch.randn(queries + 2 * keys, config.d) * config.d**-0.5)
         self.out = nn.Parameter(torch.zeros(config.d, queries))
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: list[Tensor] | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask, past: list[Tensor] | None = None
+    ) -> Tensor:
         """x [B, T, d], tables [T, h/2] -> [B, T, d].
 
         past: empty or [k, v], each [B, KV, P, h], of the P positions before x; x's own are appended in place.
@@ -116,23 +132,16 @@ class Attention(nn.Module):
         qkv = F.linear(x, self.qkv).view(b, t, c.heads + 2 * c.kv_heads, c.head_size).transpose(1, 2)
         q, k, v = qkv.split((c.heads, c.kv_heads, c.kv_heads), dim=1)
         if not self.is_global:
-            q, k = rotate(q, cos, sin), rotate(k, cos, sin)
-        earlier = 0
+            # The tables are float32, and so is the product; attention wants all three of one type.
+            q, k = rotate(q, cos, sin).type_as(v), rotate(k, cos, sin).type_as(v)
         if past is not None:
             if past:
-                earlier = past[0].shape[2]
                 k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
             past[:] = [k, v]
-        group = c.heads // c.kv_heads
-        k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
-        if earlier:
-            i, j = torch.arange(earlier, earlier + t)[:, None], torch.arange(earlier + t)[None, :]
-            visible = (j <= i) & (self.is_global | (i - j < c.window))
-            y = F.scaled_dot_product_attention(q, k, v, attn_mask=visible)
-        elif self.is_global or t <= c.window:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if isinstance(mask, Tensor):
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
         else:
-            y = windowed(q, k, v, c.window)
+            y = flex_attention(q, k, v, block_mask=mask, enable_gqa=True)
         return F.linear(y.transpose(1, 2).reshape(b, t, c.heads * c.head_size), self.out)
 
 
@@ -148,37 +157,38 @@ class Experts(nn.Module):
         self.gate_up = nn.Parameter(torch.randn(e, 2 * f, d) * d**-0.5)
         self.down = nn.Parameter(torch.zeros(e, d, f))
 
-    def route(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Raw residual x [N, d] -> (weights [N, k], ids [N, k], balance loss []).
+    def route(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw residual x [N, d] -> (weights [N, E], zero but for the k chosen; balance loss []).
 
         Balance is asked of the whole group of sequences in the step, not of each sequence, so that an expert
         may take one topic: E * sum_e f_e P_e, f_e the share of choices and P_e the mean probability of
         expert e over all N tokens. It is 1 when balanced.
         """
         c = self.config
-        logits = F.linear(x, self.router)
-        top, ids = logits.topk(c.chosen, dim=-1)
-        share = torch.bincount(ids.reshape(-1), minlength=c.experts).float() / ids.numel()
-        balance = c.experts * (share * logits.softmax(dim=-1).mean(dim=0)).sum()
-        return top.softmax(dim=-1), ids, balance
+        with torch.autocast(x.device.type, enabled=False):  # rounded, it would choose other experts
+            logits = F.linear(x.float(), self.router)
+            # The k-th largest by taking the largest away: with so few experts far quicker on a GPU than `topk`.
+            left = logits.detach()
+            for _ in range(c.chosen - 1):
+                left = left.masked_fill(left == left.amax(dim=-1, keepdim=True), float("-inf"))
+            chosen = logits.detach() >= left.amax(dim=-1, keepdim=True)
+            weights = logits.masked_fill(~chosen, float("-inf")).softmax(dim=-1)
+            share = chosen.float().mean(dim=0) / c.chosen
+            balance = c.experts * (share * logits.softmax(dim=-1).mean(dim=0)).sum()
+        return weights, balance
 
-    def forward(self, b: Tensor, weights: Tensor, ids: Tensor) -> Tensor:
-        """Normed b [N, d] with its routing -> [N, d]."""
+    def forward(self, b: Tensor, weights: Tensor) -> Tensor:
+        """Normed b [N, d], weights [N, E] -> [N, d].
+
+        Every expert computes for every token and the weights silence those that were not chosen: experts this
+        small, each on rows of its own, would keep neither a processor nor a GPU busy.
+        """
         c = self.config
-        flat = ids.reshape(-1)
-        order = flat.argsort()
-        counts = torch.bincount(flat, minlength=c.experts).tolist()
-        tokens = order // c.chosen
-        # Tokens sorted by expert: every expert is one dense product over its own rows.
-        # `unbind`, since its gradient is one stack; indexing would make an array of zeros for every expert.
-        parts = []
-        for rows, gate_up, down in zip(
-            b[tokens].split(counts), self.gate_up.unbind(), self.down.unbind(), strict=True
-        ):
-            gate, up = F.linear(rows, gate_up).chunk(2, dim=-1)
-            parts.append(F.linear(F.relu(gate) * up, down))
-        mixed = torch.cat(parts) * weights.reshape(-1)[order][:, None]
-        return torch.zeros_like(b).index_add(0, tokens, mixed)
+        gate, up = (
+            F.linear(b, self.gate_up.flatten(0, 1)).view(-1, c.experts, 2, c.ff).unbind(dim=2)
+        )  # [N, E, F]
+        active = F.relu(gate) * up * weights.type_as(gate)[:, :, None]
+        return F.linear(active.flatten(1), self.down.transpose(0, 1).flatten(1))
 
 
 class Layer(nn.Module):
@@ -193,15 +203,15 @@ class Layer(nn.Module):
         self.experts = Experts(config)
 
     def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, past: list[Tensor] | None = None
+        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask, past: list[Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
         """x [B, T, d] -> (x [B, T, d], balance loss []); past as in `Attention`."""
         d = x.shape[-1]
-        weights, ids, balance = self.experts.route(x.reshape(-1, d))
+        weights, balance = self.experts.route(x.reshape(-1, d))
         a = F.rms_norm(x, (d,), self.attn_norm, self.eps)
-        y = x + self.attention(a, cos, sin, past)
+        y = x + self.attention(a, cos, sin, mask, past)
         b = F.rms_norm(y, (d,), self.ffn_norm, self.eps)
-        return y + self.experts(b.reshape(-1, d), weights, ids).view_as(y), balance
+        return y + self.experts(b.reshape(-1, d), weights).view_as(y), balance
 
 
 class SmallThinker(nn.Module):
@@ -222,25 +232,33 @@ class SmallThinker(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(self, ids: Tensor, past: list[list[Tensor]] | None = None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, ids: Tensor, document: Tensor | None = None, past: list[list[Tensor]] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """ids [B, T] int64 -> (normed hidden states [B, T, d], mean balance loss []).
 
+        document: [B, T] (see `documents`), None: each row is one.
         past: a list for every layer, empty at first, filled here, so that a later call may go on from it.
         """
         earlier = past[0][0].shape[2] if past and past[0] else 0
+        length = ids.shape[1]
+        whole = ids.new_zeros(ids.shape[0], earlier + length) if document is None else document
+        seen, near = masks(whole, self.config.window, blocks=ids.is_cuda and document is not None)
+        if isinstance(seen, Tensor) and isinstance(near, Tensor):
+            seen, near = seen[:, :, earlier:], near[:, :, earlier:]
         x = F.embedding(ids, self.embedding)
-        here = slice(earlier, earlier + ids.shape[1])
-        cos, sin = self.cos[here], self.sin[here]
+        cos, sin = self.cos[earlier : earlier + length], self.sin[earlier : earlier + length]
         balance = x.new_zeros(())
         for i, block in enumerate(self.blocks):
-            x, one = block(x, cos, sin, None if past is None else past[i])
+            mask = seen if self.config.is_global(i) else near
+            x, one = block(x, cos, sin, mask, None if past is None else past[i])
             balance = balance + one
         d = x.shape[-1]
         return F.rms_norm(x, (d,), self.norm, self.config.eps), balance / self.config.layers
 
     def logits(self, ids: Tensor, past: list[list[Tensor]] | None = None) -> Tensor:
         """ids [B, T] -> logits [B, T, V]."""
-        hidden, _ = self(ids, past)
+        hidden, _ = self(ids, past=past)
         return F.linear(hidden, self.embedding)
 
     def count(self) -> tuple[int, int]:

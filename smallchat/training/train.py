@@ -1,36 +1,38 @@
-"""The training loop. Its length is given in minutes: on a shared machine the clock is what is known.
+"""The training loop. Its length is given in minutes: on a lent or shared machine the clock is what is known.
 
-Matrices are trained with Muon (momentum whose update is made orthogonal by a Newton-Schulz iteration): on a
-budget of a few million tokens every step counts. Embedding, router and norms use AdamW.
-
-Two processes of one thread each, which meet once a step to average their gradients, were half as fast again
-as two threads, which meet in every product; and far better when something else wanted a core.
+Matrices are trained with Muon (momentum whose update is made orthogonal by a Newton-Schulz iteration).
+Embedding, router and norms use AdamW. On a GPU products are bfloat16 on float32 weights, and each kind of layer is
+compiled.
 """
 
 from __future__ import annotations
 
 # mypy: allow-subclassing-any, allow-untyped-decorators
 import json
-import tempfile
+import queue
+import threading
 import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 import torch.nn.functional as F  # noqa: N812
+from tokenizers import Tokenizer
 from torch import Tensor
 
-from .copying import prepare
-from .data import Windows, load
-from .model import ModelConfig, SmallThinker
+from .data import Stream, Windows, windows_of
+from .model import ModelConfig, SmallThinker, documents
+from .tokenizer import END_OF_TEXT, token_id
 
-BALANCE = 0.04
-WARMUP = 0.02
-MATRIX_RATE, EMBEDDING_RATE, SMALL_RATE = 0.02, 0.02, 1.5e-3
+BALANCE = 0.02
+WARMUP = 0.01
+MATRIX_RATE, EMBEDDING_RATE, SMALL_RATE = 0.02, 0.01, 1.5e-3
 DECAY = 0.1
+HELD_SEED = 2_000_000_000
 
 
 def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
@@ -56,28 +58,24 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:
-        """One update of every parameter that has a gradient.
-
-        Each rank makes its share of the parameters orthogonal and they exchange the results: that product is
-        the one part of a step that would otherwise be done by every rank alike.
-        """
-        todo = [(group, p) for group in self.param_groups for p in group["params"] if p.grad is not None]
-        ranks = dist.get_world_size() if dist.is_initialized() else 1
-        rank = dist.get_rank() if ranks > 1 else 0
-        updates = torch.zeros(sum(p.numel() for _, p in todo))
-        views = updates.split([p.numel() for _, p in todo])
-        for i, (group, p) in enumerate(todo):
-            average = self.state[p].setdefault("average", torch.zeros_like(p))
-            average.lerp_(p.grad, 1 - group["momentum"])
-            if i % ranks == rank:
-                ahead = p.grad.lerp(average, group["momentum"])
-                parts = [orthogonal(part) for part in ahead.chunk(group["split"], dim=-2)]
-                views[i].copy_(torch.cat(parts, dim=-2).reshape(-1))
-        if ranks > 1:
-            dist.all_reduce(updates)
-        for (group, p), update in zip(todo, views, strict=True):
-            scale = max(1.0, p.shape[-2] / group["split"] / p.shape[-1]) ** 0.5
-            p.mul_(1 - group["lr"] * DECAY).add_(update.view_as(p), alpha=-group["lr"] * scale)
+        """One update of every parameter that has a gradient; those of one shape together."""
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    alike[p.shape].append(p)
+            for shape, params in alike.items():
+                grads = [p.grad for p in params if p.grad is not None]
+                averages = [self.state[p].setdefault("average", torch.zeros_like(p)) for p in params]
+                torch._foreach_lerp_(averages, grads, 1 - group["momentum"])
+                ahead = torch.stack(torch._foreach_lerp(grads, averages, group["momentum"]))
+                *stack, m, n = shape
+                split = group["split"]
+                parts = ahead.view(len(params), *stack, split, m // split, n)
+                updates = orthogonal(parts.bfloat16() if parts.is_cuda else parts).reshape(ahead.shape)
+                scale = max(1.0, m / split / n) ** 0.5
+                torch._foreach_mul_(params, 1 - group["lr"] * DECAY)
+                torch._foreach_add_(params, list(updates.float().unbind()), alpha=-group["lr"] * scale)
 
 
 def optimizers(model: SmallThinker) -> list[torch.optim.Optimizer]:
@@ -96,6 +94,7 @@ def optimizers(model: SmallThinker) -> list[torch.optim.Optimizer]:
         [{"params": [model.embedding], "lr": EMBEDDING_RATE}, {"params": small, "lr": SMALL_RATE}],
         betas=(0.9, 0.98),
         weight_decay=0.0,
+        fused=model.embedding.is_cuda,
     )
     made: list[torch.optim.Optimizer] = [
         Muon([{"params": single}, {"params": paired, "split": 2}], MATRIX_RATE),
@@ -114,128 +113,132 @@ def rate(progress: float) -> float:
     return min(1.0, max(0.0, (1 - progress) / 0.6))
 
 
-def loss_of(model: SmallThinker, ids: Tensor, learned: Tensor) -> tuple[Tensor, Tensor]:
-    """(mean cross-entropy over the learned tokens [], balance loss []) of ids [B, T].
+@dataclass(frozen=True)
+class Batch:
+    """Windows on the device: ids [B, T], their conversations [B, T], and what is to be learned.
 
-    The head runs only where something is learned: it is a fifth of the cost otherwise.
+    places [L]: positions in B * T whose next token is learned; targets [L]: those tokens.
     """
-    hidden, balance = model(ids[:, :-1])
-    wanted = learned[:, 1:]
-    logits = F.linear(hidden[wanted], model.embedding)
-    return F.cross_entropy(logits, ids[:, 1:][wanted]), balance
+
+    ids: Tensor
+    document: Tensor
+    places: Tensor
+    targets: Tensor
 
 
-def batch_of(windows: Windows, rows: Any) -> tuple[Tensor, Tensor]:
-    """Rows of the windows as tensors, int64 and bool [B, T]."""
-    return torch.from_numpy(windows[0][rows].astype("int64")), torch.from_numpy(windows[1][rows])
+def batch_of(windows: Windows, end: int, device: torch.device) -> Batch:
+    """Windows as a batch; `end` closes a conversation. What is learned is picked here, where nothing waits for it."""
+    ids = windows[0].astype(np.int32)
+    learned = windows[1].copy()
+    learned[:, 0] = False
+    # The token before each learned one: never the last of a row, since the first of a row is not learned.
+    places = np.flatnonzero(learned) - 1
+    parts = [torch.from_numpy(part) for part in (ids, places, ids.reshape(-1)[places + 1])]
+    if device.type == "cuda":
+        parts = [part.pin_memory().to(device, non_blocking=True) for part in parts]
+    return Batch(parts[0].long(), documents(parts[0], end), parts[1], parts[2].long())
 
 
-@torch.no_grad()
-def validate(model: SmallThinker, windows: Windows, rows: int = 48) -> float:
-    """Mean loss over the first rows of held-out windows."""
-    return sum(loss_of(model, *batch_of(windows, slice(i, i + 8)))[0].item() for i in range(0, rows, 8)) / (
-        rows // 8
-    )
+def ahead(made: Callable[[], Batch], depth: int = 4) -> Iterator[Batch]:
+    """Batches without end, made by a thread of its own while the ones before are computed with."""
+    ready: queue.Queue[Batch | Exception] = queue.Queue(depth)
+
+    def work() -> None:
+        try:
+            while True:
+                ready.put(made())
+        except Exception as error:
+            ready.put(error)
+
+    threading.Thread(target=work, daemon=True).start()
+    while True:
+        batch = ready.get()
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+def loss_of(model: SmallThinker, batch: Batch) -> tuple[Tensor, Tensor]:
+    """(mean cross-entropy over the learned tokens [], balance loss []).
+
+    The head runs only where something is learned: it is a good part of the cost otherwise.
+    """
+    with torch.autocast(batch.ids.device.type, torch.bfloat16, enabled=batch.ids.is_cuda):
+        hidden, balance = model(batch.ids, batch.document)
+        logits = F.linear(hidden.flatten(0, 1).index_select(0, batch.places), model.embedding)
+        return F.cross_entropy(logits.float(), batch.targets), balance
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a training run is told: where its windows are, for how long to train on them, and how.
-
-    begin and end are places in the schedule of learning rates (0 to 1), so that a run may be done in parts
-    with windows of different lengths.
-    """
+    """What a training run is told: where its tokenizer is, for how long to train, and how."""
 
     folder: Path
-    length: int = 512
-    minutes: float = 75.0
-    tokens_a_step: int = 8192
-    ranks: int = 2
+    config: ModelConfig
+    length: int = 2048
+    minutes: float = 9.0
+    tokens_a_step: int = 65536
     seed: int = 1
-    start: Path | None = None
-    peak: float = 1.0
-    begin: float = 0.0
-    end: float = 1.0
-
-
-def average_over_ranks(model: SmallThinker, minutes: float) -> float:
-    """Replace the gradients by their mean over the ranks; returns the mean of the ranks' clocks.
-
-    The clock travels with the gradients so that all ranks agree on the learning rate and on the end.
-    """
-    grads = [p.grad for p in model.parameters() if p.grad is not None]
-    flat = torch.cat([*(g.reshape(-1) for g in grads), torch.tensor([minutes])])
-    dist.all_reduce(flat)
-    flat /= dist.get_world_size()
-    for g, mean in zip(grads, flat[:-1].split([g.numel() for g in grads]), strict=True):
-        g.copy_(mean.view_as(g))
-    return float(flat[-1])
+    device: str = "cpu"
+    workers: int = 2
 
 
 def train(run: Run) -> None:
     """Train until the minutes are over; checkpoints and a log of figures go to the folder `run`."""
-    with tempfile.TemporaryDirectory() as meeting:
-        mp.spawn(_rank, (run, f"file://{meeting}/store"), run.ranks)  # type: ignore[no-untyped-call]
+    begun = time.monotonic()
+    path = run.folder / "tokenizer.json"
+    stream = Stream(path, run.length, run.seed, run.workers)
+    try:
+        _train(run, stream, Tokenizer.from_file(str(path)), begun)
+    finally:
+        stream.close()
 
 
-def _rank(rank: int, run: Run, meeting: str) -> None:
+def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None:
     torch.manual_seed(run.seed)
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=run.ranks)
-    windows, held = load(run.folder / f"train-{run.length}.npz"), load(run.folder / f"held-{run.length}.npz")
+    device, end = torch.device(run.device), token_id(tokenizer, END_OF_TEXT)
     out = run.folder / "run"
     out.mkdir(exist_ok=True)
-    model = SmallThinker(ModelConfig())
-    prepare(model)
+    model = SmallThinker(run.config).to(device)
+    if device.type == "cuda":
+        for block in model.blocks:
+            block.compile(dynamic=False)
     made = optimizers(model)
-    step = tokens = 0
-    if run.start is not None:
-        saved = torch.load(run.start, weights_only=True)
-        model.load_state_dict(saved["model"])
-        for optimizer, state in zip(made, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        step, tokens = saved["step"], saved["tokens"]
-    generator = torch.Generator().manual_seed(run.seed + step)
-    share = max(1, run.tokens_a_step // run.length // run.ranks)
-    order = torch.randperm(len(windows[0]), generator=generator)
-    at, gone, mean_loss = 0, 0.0, 0.0
-    begun = saved_at = time.monotonic()
-    while gone < run.minutes:
-        if at + share * run.ranks > len(order):
-            order, at = torch.randperm(len(windows[0]), generator=generator), 0
-        mine = order[at + rank * share : at + (rank + 1) * share].numpy()
-        at += share * run.ranks
-        loss, balance = loss_of(model, *batch_of(windows, mine))
+    rows = max(1, run.tokens_a_step // run.length)
+    held_ids, held_learned = windows_of(tokenizer, HELD_SEED, 16 * rows, run.length)
+    held = batch_of((held_ids[:rows], held_learned[:rows]), end, device)
+    step, saved, losses = 0, begun, torch.zeros((), device=device)
+    for batch in ahead(lambda: batch_of(stream.draw(rows), end, device)):
+        gone = (time.monotonic() - begun) / 60
+        if gone >= run.minutes:
+            break
+        loss, balance = loss_of(model, batch)
         (loss + BALANCE * balance).backward()  # type: ignore[no-untyped-call]
-        gone = average_over_ranks(model, (time.monotonic() - begun) / 60)
-        factor = rate(run.begin + (run.end - run.begin) * gone / run.minutes) * run.peak
         for optimizer in made:
             for group in optimizer.param_groups:
-                group["lr"] = group["full"] * factor
+                group["lr"] = group["full"] * rate(gone / run.minutes)
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step, tokens = step + 1, tokens + share * run.ranks * run.length
-        mean_loss = loss.item() if not mean_loss else 0.95 * mean_loss + 0.05 * loss.item()
-        if rank:
-            continue
+        step += 1
+        losses += loss.detach()
         if step % 20 == 0:
             figures = {
                 "step": step,
                 "minutes": round(gone, 2),
-                "tokens": tokens,
-                "loss": round(mean_loss, 4),
+                "tokens": step * rows * run.length,
+                "made": stream.made * run.length,
+                "loss": round(losses.item() / 20, 4),
                 "balance": round(balance.item(), 3),
             }
+            losses.zero_()
             if step % 200 == 0:
-                figures["held_loss"] = round(validate(model, held), 4)
+                figures["held_loss"] = round(loss_of(model, held)[0].item(), 4)
             _log(out, figures)
-        if time.monotonic() - saved_at > 240:
-            save(out / "last.pt", model, made, step, tokens)
-            saved_at = time.monotonic()
-    if rank == 0:
-        save(out / "last.pt", model, made, step, tokens)
-        _log(out, {"step": step, "tokens": tokens, "held_loss": round(validate(model, held), 4), "end": True})
-    dist.destroy_process_group()
+        if time.monotonic() - saved > 120:
+            save(out / "last.pt", model, step, step * rows * run.length)
+            saved = time.monotonic()
+    save(out / "last.pt", model, step, step * rows * run.length)
+    _log(out, {"step": step, "held_loss": round(loss_of(model, held)[0].item(), 4), "end": True})
 
 
 def _log(out: Path, figures: dict[str, Any]) -> None:
@@ -243,17 +246,9 @@ def _log(out: Path, figures: dict[str, Any]) -> None:
         print(json.dumps(figures), file=log)
 
 
-def save(path: Path, model: SmallThinker, made: list[torch.optim.Optimizer], step: int, tokens: int) -> None:
-    """Write a checkpoint from which training can go on; whole or not at all."""
+def save(path: Path, model: SmallThinker, step: int, tokens: int) -> None:
+    """Write a checkpoint; whole or not at all."""
     fresh = path.with_suffix(".new")
-    torch.save(
-        {
-            "config": model.config.to_dict(),
-            "model": model.state_dict(),
-            "optimizers": [o.state_dict() for o in made],
-            "step": step,
-            "tokens": tokens,
-        },
-        fresh,
-    )
+    weights = {name: p.detach().cpu() for name, p in model.state_dict().items()}
+    torch.save({"config": model.config.to_dict(), "model": weights, "step": step, "tokens": tokens}, fresh)
     fresh.replace(path)

@@ -36,6 +36,21 @@ DEED_ASKS = (
     "what must I do to {}?",
     "show me how to {}",
 )
+# "@ Ctrl+R": the usual ways of asking what a key, a command or a flag does.
+THING_ASKS = (
+    "what does {} do?",
+    "what is {} for?",
+    "what's {}?",
+    "{{explain|describe}} {}",
+    "what happens with {}?",
+    "when do I use {}?",
+    "{}?",
+    "tell me about {}",
+    "how do I use {}?",
+    "what is {}?",
+    "what is the {{use|purpose|meaning}} of {}?",
+)
+THING_HELD = ("what would {} do for me?",)
 
 
 def read(name: str) -> tuple[Intent, ...]:
@@ -60,6 +75,9 @@ def read(name: str) -> tuple[Intent, ...]:
                 held += [form.format(text) for form in TERM_HELD]
             elif mark == "^":
                 asks += [form.format(text) for form in DEED_ASKS]
+            elif mark == "@":
+                asks += [form.format(text) for form in THING_ASKS]
+                held += [form.format(text) for form in THING_HELD]
             elif mark == "=":
                 keys = tuple(tuple(group.split(" / ")) for group in text.split(" ; "))
             else:
@@ -71,9 +89,10 @@ def read(name: str) -> tuple[Intent, ...]:
 APP = read("app.txt")
 KEYS = read("keys.txt")
 MODELS = read("models.txt")
+COMMANDS = read("commands.txt")
 CONCEPTS = read("concepts.txt")
 SMALLTALK = read("smalltalk.txt")
 (DECLINE,) = read("decline.txt")
-HOWTO: tuple[Intent, ...] = APP + KEYS + MODELS + CONCEPTS
+HOWTO: tuple[Intent, ...] = APP + KEYS + MODELS + COMMANDS + CONCEPTS
 ALL: tuple[Intent, ...] = HOWTO + SMALLTALK
 NAMED = {intent.name: intent for intent in ALL}

@@ -6,11 +6,14 @@ import random
 from collections.abc import Iterator
 
 from .decline import decline
+from .foreign import foreign
 from .grammar import Message, capital, casual, expand, pair
-from .intents import APP, CONCEPTS, KEYS, MODELS, NAMED, SMALLTALK, TERM_HELD
+from .intents import APP, COMMANDS, CONCEPTS, KEYS, MODELS, NAMED, SMALLTALK, TERM_HELD
 from .notes import missing_note, note_questions
-from .repeat import repeat
-from .sums import sums
+from .numbers import quiz, sums
+from .passages import asked_notes, pasted, pinned, summary
+from .tasks import task
+from .turns import again, memory, named, not_told, ruled
 
 FOLLOW_UPS = (("memory_4b", "memory_21b"), ("size_4b", "size_21b"))
 SYSTEM = (
@@ -24,17 +27,26 @@ SYSTEM = (
     "Help the user.",
     "Answer in English.",
     "You are a kind assistant who answers in one sentence.",
+    "Be concise.",
+    "You are an assistant. Think before you answer.",
 )
-# Share of each kind among the blocks of conversations. Notes are long: they are more of the tokens.
+# Share of each kind among the blocks of conversations. Passages are long: they are more of the tokens.
 BLOCKS = (
-    ("howto", 0.37),
-    ("concept", 0.08),
-    ("smalltalk", 0.15),
-    ("decline", 0.08),
-    ("sums", 0.14),
-    ("repeat", 0.03),
-    ("note", 0.15),
+    ("howto", 0.21),
+    ("concept", 0.04),
+    ("smalltalk", 0.10),
+    ("decline", 0.07),
+    ("sums", 0.09),
+    ("quiz", 0.05),
+    ("task", 0.14),
+    ("note", 0.05),
+    ("asked notes", 0.13),
+    ("pasted", 0.07),
+    ("summary", 0.02),
+    ("foreign", 0.03),
 )
+# Share of conversations that are of one of these kinds.
+WHOLE = (("pinned", 0.03), ("memory", 0.04), ("again", 0.02), ("ruled", 0.05), ("named", 0.015), ("not told", 0.005))
 
 _BEFORE_TERM, _AFTER_TERM = TERM_HELD[0].split("{}")
 
@@ -64,36 +76,64 @@ def _concepts(rng: random.Random) -> list[Message]:
     return messages
 
 
-def block(rng: random.Random, kind: str) -> list[Message]:
-    """A few turns on one topic."""
-    if kind == "howto":
-        if rng.random() < 0.05:
-            return _models_follow_up(rng)
-        return pair(rng, rng.choice(APP + KEYS + MODELS))
-    if kind == "concept":
-        return _concepts(rng)
-    if kind == "smalltalk":
-        return pair(rng, rng.choice(SMALLTALK))
-    if kind == "decline":
-        return decline(rng)
-    if kind == "repeat":
-        return repeat(rng)
-    return sums(rng) if kind == "sums" else note_questions(rng)
+def _howto(rng: random.Random) -> list[Message]:
+    if rng.random() < 0.04:
+        return _models_follow_up(rng)
+    return pair(rng, rng.choice(APP + KEYS + MODELS + COMMANDS))
+
+
+_MAKERS = {
+    "howto": _howto,
+    "concept": _concepts,
+    "smalltalk": lambda rng: pair(rng, rng.choice(SMALLTALK)),
+    "decline": decline,
+    "sums": sums,
+    "quiz": quiz,
+    "task": task,
+    "note": note_questions,
+    "asked notes": asked_notes,
+    "pasted": pasted,
+    "summary": summary,
+    "foreign": foreign,
+}
+
+
+def light(rng: random.Random) -> list[Message]:
+    """A short block of any kind: what stands between two others."""
+    return _MAKERS[rng.choice(("howto", "smalltalk", "smalltalk", "decline", "sums", "quiz"))](rng)[:2]
+
+
+def _whole(rng: random.Random, kind: str) -> list[Message]:
+    """A conversation that is of one kind, at least in its beginning."""
+    if kind == "pinned":
+        return pinned(rng)
+    if kind == "memory":
+        return memory(rng, light)
+    if kind == "again":
+        return again(rng, light)
+    if kind == "named":
+        return named(rng)
+    return ruled(rng, light) if kind == "ruled" else not_told(rng)
 
 
 def conversation(rng: random.Random, longest: int = 5) -> list[Message]:
     """One conversation of one to `longest` blocks (short ones oftener), sometimes with a system message."""
-    kinds, shares = [kind for kind, _ in BLOCKS], [share for _, share in BLOCKS]
+    roll = rng.random()
+    for kind, share in WHOLE:
+        roll -= share
+        if roll < 0:
+            return _whole(rng, kind)
     messages: list[Message] = []
     if rng.random() < 0.07:
         messages.append(Message("system", rng.choice(SYSTEM)))
-    if rng.random() < 0.1:
+    if rng.random() < 0.08:
         messages += pair(rng, NAMED["hello"])
+    kinds, shares = [kind for kind, _ in BLOCKS], [share for _, share in BLOCKS]
     chosen = rng.choices(kinds, shares, k=min(longest, rng.choice((1, 1, 2, 2, 3, 4, 5))))
-    if "note" not in chosen and rng.random() < 0.06:
+    if not {"note", "asked notes", "pasted", "summary"} & set(chosen) and rng.random() < 0.05:
         messages += missing_note(rng)
     for kind in chosen:
-        messages += block(rng, kind)
+        messages += _MAKERS[kind](rng)
     return messages
 
 

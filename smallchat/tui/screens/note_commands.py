@@ -28,8 +28,6 @@ ANSWER_SHARE = 4
 NOTES_SHARE = 2
 """Passages and question take at most one part in so many of the context."""
 SUMMARISE = "Summarise this note in one or two sentences."
-SUMMARISE_SMALL = "Summarise this note."
-"""As the built-in demonstration was taught to be asked."""
 
 
 class NoteCommands(NoteTaking):
@@ -107,25 +105,18 @@ class NoteCommands(NoteTaking):
         """
         from smallchat.notes.question import given
 
-        small = self._small
-        if small:
-            hits = hits[:1]
-        while len(hits) > 1 and await self._too_long(given(hits, small), question):
+        while len(hits) > 1 and await self._too_long(given(hits), question):
             hits = hits[:-1]
         if not (hits and along):
-            return hits, along or given(hits, small)
+            return hits, along or given(hits)
         while hits:
-            both = f"{along}\n\n{given(hits, small, along=True)}"
+            both = f"{along}\n\n{given(hits, along=True)}"
             tokens = await self.dialogue.measure(f"{both}\n\n{question}")
             if tokens <= self.context_size - self.context_size // ANSWER_SHARE:
                 return hits, both
             hits = hits[:-1]
         what = f"With one note, this has {tokens:,} tokens; the context holds {self.context_size:,}"
         raise NotesError(what, self.key_names.told("{attachments} takes out what is sent along"))
-
-    @property
-    def _small(self) -> bool:
-        return self.dialogue.ready.demo if self.dialogue.ready else self._load.demo
 
     async def _too_long(self, given: str, question: str) -> bool:
         tokens = await self.dialogue.measure(f"{given}\n\n{question}")
@@ -139,9 +130,8 @@ class NoteCommands(NoteTaking):
         index = self.book().index
         note = await asyncio.to_thread(names.find, index, name)
         text = (await asyncio.to_thread(text_of, index, note.path)).strip()
-        asked = SUMMARISE_SMALL if self._small else SUMMARISE
         given = f"Here is a note:\n\n{text}"
-        tokens = await self.dialogue.measure(f"{given}\n\n{asked}")
+        tokens = await self.dialogue.measure(f"{given}\n\n{SUMMARISE}")
         if tokens > self.context_size - self.context_size // ANSWER_SHARE:
             what = f"The note {note.path} has {tokens:,} tokens, the context holds {self.context_size:,}"
             raise NotesError(what, "Start smallchat with a larger --context")
@@ -149,7 +139,7 @@ class NoteCommands(NoteTaking):
             raise NotesError("Another answer is being made", "Ask again after it")
         self.transcript.anchor()
         source = Source(note.path, note.title, "", 1, text.count("\n") + 1)
-        self.dialogue.send(asked, given, [source])
+        self.dialogue.send(SUMMARISE, given, [source])
         question = self.dialogue.session.turns[-1]
         self._offer = (question if question.role == "user" else question.parent or question, note.path)
         self.wake()
