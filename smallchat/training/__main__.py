@@ -1,14 +1,10 @@
-"""`python -m smallchat.training`: show the corpus; train, export, sample and examine the model."""
+"""`python -m smallchat.training`: show the corpus; train, export and examine the model."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .sample import Speaker
 
 
 def _corpus(args: argparse.Namespace) -> None:
@@ -36,7 +32,7 @@ def _train(args: argparse.Namespace) -> None:
     from .train import Run, train
 
     vocab = Tokenizer.from_file(str(args.out / "tokenizer.json")).get_vocab_size()
-    names = ("length", "minutes", "seed", "device", "workers")
+    names = ("length", "minutes", "seed", "device", "workers", "start", "peak", "passages")
     given = {name: getattr(args, name) for name in names}
     train(Run(args.out, ModelConfig(vocab=vocab), tokens_a_step=args.batch, **given))
 
@@ -48,26 +44,11 @@ def _export(args: argparse.Namespace) -> None:
     print(f"{args.file}: {args.file.stat().st_size:,} bytes")
 
 
-def _speaker(args: argparse.Namespace) -> Speaker:
-    from .sample import Speaker
-
-    return Speaker(args.checkpoint or args.out / "run" / "last.pt", args.out / "tokenizer.json")
-
-
-def _sample(args: argparse.Namespace) -> None:
-    speaker = _speaker(args)
-    print(f"step {speaker.step}, {speaker.tokens:,} tokens seen", file=sys.stderr)
-    for question in args.question or (line.rstrip("\n") for line in sys.stdin):
-        print(f"> {question}\n{speaker.reply(question)}")
-
-
 def _evaluate(args: argparse.Namespace) -> None:
-    from .evaluate import examine
+    from .evaluate import examine_file
 
-    speaker = _speaker(args)
-    print(f"step {speaker.step}, {speaker.tokens:,} tokens seen")
-    for kind, (right, asked) in examine(speaker.reply, args.wrong).items():
-        print(f"{kind:20} {right:4} of {asked:4}  {right / asked:6.1%}")
+    for kind, (right, asked) in examine_file(args.file, args.wrong).items():
+        print(f"{kind:38} {right:4} of {asked:4}  {right / asked:6.1%}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -75,7 +56,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m smallchat.training", description=__doc__)
     verbs = parser.add_subparsers(required=True)
 
-    one = verbs.add_parser("corpus", help="write the tokenizer that the corpus asks for (or show conversations)")
+    one = verbs.add_parser(
+        "corpus", help="write the tokenizer that the corpus asks for (or show conversations)"
+    )
     one.add_argument("--out", type=Path, default=Path("training-run"))
     one.add_argument("--seed", type=int, default=1)
     one.add_argument("--count", type=int, default=30_000, help="conversations")
@@ -91,6 +74,9 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--batch", type=int, default=65536, help="tokens in a step")
     one.add_argument("--workers", type=int, default=2, help="processes that make conversations")
     one.add_argument("--seed", type=int, default=1)
+    one.add_argument("--start", type=Path, help="checkpoint to go on from")
+    one.add_argument("--peak", type=float, default=1.0, help="factor on all learning rates")
+    one.add_argument("--passages", type=float, default=1.0, help="how often notes come, 1: as in the corpus")
     one.set_defaults(run=_train)
 
     one = verbs.add_parser("export", help="write a checkpoint as GGUF")
@@ -100,15 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     one.add_argument("--f32", action="store_true", help="all weights float32, to compare logits")
     one.set_defaults(run=_export)
 
-    one = verbs.add_parser("sample", help="greedy answers to questions, or to the lines of standard input")
-    one.add_argument("question", nargs="*")
-    one.add_argument("--out", type=Path, default=Path("training-run"))
-    one.add_argument("--checkpoint", type=Path)
-    one.set_defaults(run=_sample)
-
-    one = verbs.add_parser("evaluate", help="exact figures on what was kept out of training")
-    one.add_argument("--out", type=Path, default=Path("training-run"))
-    one.add_argument("--checkpoint", type=Path)
+    one = verbs.add_parser("evaluate", help="exact figures of a model file on what was kept out of training")
+    one.add_argument("file", type=Path)
     one.add_argument("--wrong", type=int, default=0, help="wrong answers of each kind to print")
     one.set_defaults(run=_evaluate)
 

@@ -1,4 +1,4 @@
-"""Conversations packed into windows of token ids, made by processes of their own while the model is trained."""
+"""Conversations packed into windows of token ids, made by processes of their own while a model is trained."""
 
 from __future__ import annotations
 
@@ -52,22 +52,22 @@ def pack(encoded: Iterable[Encoded], length: int, filler: int) -> Windows:
     return all_ids, all_learned
 
 
-def encoded_corpus(tokenizer: Tokenizer, seed: int, count: int) -> Iterator[Encoded]:
+def encoded_corpus(tokenizer: Tokenizer, seed: int, count: int, passages: float = 1.0) -> Iterator[Encoded]:
     """The corpus of a seed as ids."""
-    for messages in conversations(seed, count):
+    for messages in conversations(seed, count, passages):
         yield encode(tokenizer, messages)
 
 
-def windows_of(tokenizer: Tokenizer, seed: int, count: int, length: int) -> Windows:
+def windows_of(tokenizer: Tokenizer, seed: int, count: int, length: int, passages: float = 1.0) -> Windows:
     """That corpus packed."""
-    return pack(encoded_corpus(tokenizer, seed, count), length, token_id(tokenizer, END_OF_TEXT))
+    return pack(encoded_corpus(tokenizer, seed, count, passages), length, token_id(tokenizer, END_OF_TEXT))
 
 
-def _produce(path: Path, length: int, seeds: Iterator[int], out: Any) -> None:
+def _produce(path: Path, length: int, passages: float, seeds: Iterator[int], out: Any) -> None:
     os.nice(5)  # the trainer's own thread feeds the device and must not wait
     tokenizer = Tokenizer.from_file(str(path))
     for seed in seeds:
-        out.put(windows_of(tokenizer, seed, AT_ONCE, length))
+        out.put(windows_of(tokenizer, seed, AT_ONCE, length, passages))
 
 
 class Stream:
@@ -77,7 +77,15 @@ class Stream:
     were.
     """
 
-    def __init__(self, tokenizer: Path, length: int, seed: int, workers: int, kept: int = 150_000) -> None:
+    def __init__(
+        self,
+        tokenizer: Path,
+        length: int,
+        seed: int,
+        workers: int,
+        passages: float = 1.0,
+        kept: int = 150_000,
+    ) -> None:
         context = mp.get_context("spawn")
         self._queue: Any = context.Queue(maxsize=4 * workers)
         self._ids = np.zeros((kept, length), np.uint16)
@@ -88,7 +96,7 @@ class Stream:
         self._processes = [
             context.Process(
                 target=_produce,
-                args=(tokenizer, length, range(seed + w, seed + 10_000_000, workers), self._queue),
+                args=(tokenizer, length, passages, range(seed + w, seed + 10_000_000, workers), self._queue),
                 daemon=True,
             )
             for w in range(workers)

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 # mypy: allow-subclassing-any, allow-untyped-calls
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torch.nn.attention.flex_attention import BlockMask, flex_attention
 
-Mask = Tensor | BlockMask
-"""Which positions each one sees: bool [B, 1, T, P + T], or the blocks of it that a GPU skips and computes."""
+Mask: TypeAlias = Tensor | BlockMask
+"""Which positions each one sees: bool [B, 1, T, T], or the blocks of it that a GPU skips and computes."""
 BLOCK = 128
 
 
@@ -84,7 +84,7 @@ def masks(document: Tensor, window: int, blocks: bool) -> tuple[Mask, Mask]:
 
 
 def _blocks(document: Tensor, window: int) -> BlockMask:
-    """Which blocks of BLOCK queries see which blocks of keys: not at all, wholly, or by the rule for each token.
+    """Which blocks of BLOCK queries see which blocks of keys: not, wholly, or by the rule for each token.
 
     Documents follow one another in their order, so the first and the last token of a block tell of all of it.
     """
@@ -97,9 +97,7 @@ def _blocks(document: Tensor, window: int) -> BlockMask:
     apart = (i - j) * BLOCK
     some = (apart >= 0) & (apart - BLOCK + 1 < window) & (first[:, :, None] <= last[:, None, :])
     whole = (apart > 0) & (apart + BLOCK - 1 < window) & (last[:, :, None] == first[:, None, :])
-    return BlockMask.from_kv_blocks(
-        *_listed(some & ~whole), *_listed(whole), BLOCK_SIZE=BLOCK, mask_mod=rule
-    )
+    return BlockMask.from_kv_blocks(*_listed(some & ~whole), *_listed(whole), BLOCK_SIZE=BLOCK, mask_mod=rule)
 
 
 def _listed(chosen: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,13 +118,8 @@ class Attention(nn.Module):
         self.qkv = nn.Parameter(torch.randn(queries + 2 * keys, config.d) * config.d**-0.5)
         self.out = nn.Parameter(torch.zeros(config.d, queries))
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask, past: list[Tensor] | None = None
-    ) -> Tensor:
-        """x [B, T, d], tables [T, h/2] -> [B, T, d].
-
-        past: empty or [k, v], each [B, KV, P, h], of the P positions before x; x's own are appended in place.
-        """
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> Tensor:
+        """x [B, T, d], tables [T, h/2] -> [B, T, d]."""
         c = self.config
         b, t, _ = x.shape
         qkv = F.linear(x, self.qkv).view(b, t, c.heads + 2 * c.kv_heads, c.head_size).transpose(1, 2)
@@ -134,10 +127,6 @@ class Attention(nn.Module):
         if not self.is_global:
             # The tables are float32, and so is the product; attention wants all three of one type.
             q, k = rotate(q, cos, sin).type_as(v), rotate(k, cos, sin).type_as(v)
-        if past is not None:
-            if past:
-                k, v = torch.cat((past[0], k), dim=2), torch.cat((past[1], v), dim=2)
-            past[:] = [k, v]
         if isinstance(mask, Tensor):
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=True)
         else:
@@ -167,7 +156,7 @@ class Experts(nn.Module):
         c = self.config
         with torch.autocast(x.device.type, enabled=False):  # rounded, it would choose other experts
             logits = F.linear(x.float(), self.router)
-            # The k-th largest by taking the largest away: with so few experts far quicker on a GPU than `topk`.
+            # The k-th largest by taking larger ones away: one kernel on a GPU, where `topk` is several.
             left = logits.detach()
             for _ in range(c.chosen - 1):
                 left = left.masked_fill(left == left.amax(dim=-1, keepdim=True), float("-inf"))
@@ -178,10 +167,13 @@ class Experts(nn.Module):
         return weights, balance
 
     def forward(self, b: Tensor, weights: Tensor) -> Tensor:
-        """Normed b [N, d], weights [N, E] -> [N, d].
+        """Normed b [N, d], weights [N, E] -> [N, d]."""
+        return self._all(b, weights) if b.is_cuda else self._chosen(b, weights)
 
-        Every expert computes for every token and the weights silence those that were not chosen: experts this
-        small, each on rows of its own, would keep neither a processor nor a GPU busy.
+    def _all(self, b: Tensor, weights: Tensor) -> Tensor:
+        """Every expert computes for every token, and the weights silence those that were not chosen.
+
+        Experts this small, each on rows of its own, would keep no GPU busy.
         """
         c = self.config
         gate, up = (
@@ -189,6 +181,15 @@ class Experts(nn.Module):
         )  # [N, E, F]
         active = F.relu(gate) * up * weights.type_as(gate)[:, :, None]
         return F.linear(active.flatten(1), self.down.transpose(0, 1).flatten(1))
+
+    def _chosen(self, b: Tensor, weights: Tensor) -> Tensor:
+        """Each expert computes for the tokens that chose it."""
+        mixed = torch.zeros_like(b)
+        for e, (gate_up, down) in enumerate(zip(self.gate_up.unbind(), self.down.unbind(), strict=True)):
+            rows = weights[:, e].nonzero()[:, 0]
+            gate, up = F.linear(b[rows], gate_up).chunk(2, dim=-1)
+            mixed = mixed.index_add(0, rows, F.linear(F.relu(gate) * up, down) * weights[rows, e, None])
+        return mixed
 
 
 class Layer(nn.Module):
@@ -202,14 +203,12 @@ class Layer(nn.Module):
         self.attention = Attention(config, index)
         self.experts = Experts(config)
 
-    def forward(
-        self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask, past: list[Tensor] | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """x [B, T, d] -> (x [B, T, d], balance loss []); past as in `Attention`."""
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Mask) -> tuple[Tensor, Tensor]:
+        """x [B, T, d] -> (x [B, T, d], balance loss [])."""
         d = x.shape[-1]
         weights, balance = self.experts.route(x.reshape(-1, d))
         a = F.rms_norm(x, (d,), self.attn_norm, self.eps)
-        y = x + self.attention(a, cos, sin, mask, past)
+        y = x + self.attention(a, cos, sin, mask)
         b = F.rms_norm(y, (d,), self.ffn_norm, self.eps)
         return y + self.experts(b.reshape(-1, d), weights).view_as(y), balance
 
@@ -232,34 +231,26 @@ class SmallThinker(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
 
-    def forward(
-        self, ids: Tensor, document: Tensor | None = None, past: list[list[Tensor]] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, document: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """ids [B, T] int64 -> (normed hidden states [B, T, d], mean balance loss []).
 
         document: [B, T] (see `documents`), None: each row is one.
-        past: a list for every layer, empty at first, filled here, so that a later call may go on from it.
         """
-        earlier = past[0][0].shape[2] if past and past[0] else 0
         length = ids.shape[1]
-        whole = ids.new_zeros(ids.shape[0], earlier + length) if document is None else document
+        whole = torch.zeros_like(ids) if document is None else document
         seen, near = masks(whole, self.config.window, blocks=ids.is_cuda and document is not None)
-        if isinstance(seen, Tensor) and isinstance(near, Tensor):
-            seen, near = seen[:, :, earlier:], near[:, :, earlier:]
         x = F.embedding(ids, self.embedding)
-        cos, sin = self.cos[earlier : earlier + length], self.sin[earlier : earlier + length]
+        cos, sin = self.cos[:length], self.sin[:length]
         balance = x.new_zeros(())
         for i, block in enumerate(self.blocks):
-            mask = seen if self.config.is_global(i) else near
-            x, one = block(x, cos, sin, mask, None if past is None else past[i])
+            x, one = block(x, cos, sin, seen if self.config.is_global(i) else near)
             balance = balance + one
         d = x.shape[-1]
         return F.rms_norm(x, (d,), self.norm, self.config.eps), balance / self.config.layers
 
-    def logits(self, ids: Tensor, past: list[list[Tensor]] | None = None) -> Tensor:
+    def logits(self, ids: Tensor) -> Tensor:
         """ids [B, T] -> logits [B, T, V]."""
-        hidden, _ = self(ids, past=past)
-        return F.linear(hidden, self.embedding)
+        return F.linear(self(ids)[0], self.embedding)
 
     def count(self) -> tuple[int, int]:
         """(all parameters, parameters a token uses)."""

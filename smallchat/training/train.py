@@ -1,8 +1,8 @@
 """The training loop. Its length is given in minutes: on a lent or shared machine the clock is what is known.
 
 Matrices are trained with Muon (momentum whose update is made orthogonal by a Newton-Schulz iteration).
-Embedding, router and norms use AdamW. On a GPU products are bfloat16 on float32 weights, and each kind of layer is
-compiled.
+Embedding, router and norms use AdamW. On a GPU products are bfloat16 on float32 weights, and each kind of
+layer is compiled.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Batch:
 
 
 def batch_of(windows: Windows, end: int, device: torch.device) -> Batch:
-    """Windows as a batch; `end` closes a conversation. What is learned is picked here, where nothing waits for it."""
+    """Windows as a batch; `end` closes a conversation. What is learned is picked here, off the device."""
     ids = windows[0].astype(np.int32)
     learned = windows[1].copy()
     learned[:, 0] = False
@@ -181,13 +181,19 @@ class Run:
     seed: int = 1
     device: str = "cpu"
     workers: int = 2
+    start: Path | None = None
+    """A checkpoint whose weights to go on from."""
+    peak: float = 1.0
+    """Factor on all learning rates."""
+    passages: float = 1.0
+    """How often notes are among the conversations, see `corpus.mix`."""
 
 
 def train(run: Run) -> None:
     """Train until the minutes are over; checkpoints and a log of figures go to the folder `run`."""
     begun = time.monotonic()
     path = run.folder / "tokenizer.json"
-    stream = Stream(path, run.length, run.seed, run.workers)
+    stream = Stream(path, run.length, run.seed, run.workers, run.passages)
     try:
         _train(run, stream, Tokenizer.from_file(str(path)), begun)
     finally:
@@ -200,14 +206,19 @@ def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None
     out = run.folder / "run"
     out.mkdir(exist_ok=True)
     model = SmallThinker(run.config).to(device)
+    step = tokens = 0
+    if run.start is not None:
+        before = torch.load(run.start, weights_only=True)
+        model.load_state_dict(before["model"])
+        step, tokens = before["step"], before["tokens"]
     if device.type == "cuda":
         for block in model.blocks:
             block.compile(dynamic=False)
     made = optimizers(model)
     rows = max(1, run.tokens_a_step // run.length)
-    held_ids, held_learned = windows_of(tokenizer, HELD_SEED, 16 * rows, run.length)
+    held_ids, held_learned = windows_of(tokenizer, HELD_SEED, 64 * rows, run.length)
     held = batch_of((held_ids[:rows], held_learned[:rows]), end, device)
-    step, saved, losses = 0, begun, torch.zeros((), device=device)
+    saved, losses = begun, torch.zeros((), device=device)
     for batch in ahead(lambda: batch_of(stream.draw(rows), end, device)):
         gone = (time.monotonic() - begun) / 60
         if gone >= run.minutes:
@@ -216,16 +227,16 @@ def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None
         (loss + BALANCE * balance).backward()  # type: ignore[no-untyped-call]
         for optimizer in made:
             for group in optimizer.param_groups:
-                group["lr"] = group["full"] * rate(gone / run.minutes)
+                group["lr"] = group["full"] * rate(gone / run.minutes) * run.peak
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        step += 1
+        step, tokens = step + 1, tokens + rows * run.length
         losses += loss.detach()
         if step % 20 == 0:
             figures = {
                 "step": step,
                 "minutes": round(gone, 2),
-                "tokens": step * rows * run.length,
+                "tokens": tokens,
                 "made": stream.made * run.length,
                 "loss": round(losses.item() / 20, 4),
                 "balance": round(balance.item(), 3),
@@ -235,9 +246,9 @@ def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None
                 figures["held_loss"] = round(loss_of(model, held)[0].item(), 4)
             _log(out, figures)
         if time.monotonic() - saved > 120:
-            save(out / "last.pt", model, step, step * rows * run.length)
+            save(out / "last.pt", model, step, tokens)
             saved = time.monotonic()
-    save(out / "last.pt", model, step, step * rows * run.length)
+    save(out / "last.pt", model, step, tokens)
     _log(out, {"step": step, "held_loss": round(loss_of(model, held)[0].item(), 4), "end": True})
 
 

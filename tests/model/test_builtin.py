@@ -28,35 +28,49 @@ NOTE = """Here is a note:
 
 How much is the compost?"""
 
+PASSAGES = """Below are passages of my notes. Answer my question from them alone, in a sentence or two. \
+After what you take from a note, name it by its title in double square brackets, as [[Garden]]. \
+If the passages do not answer the question, say that the notes do not say.
+
+[[Garden]], lines 3–5:
+## Trees
+
+Prune the apple tree in February. Clara sold the old ladder to Ben for 40 euros.
+
+[[House]], lines 12–12:
+- Ben painted the kitchen in May.
+
+"""
+
 ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "Hello!": ("Hello! Ask me about smallchat, or give me a note to read.", ("Hello",)),
+    "Hello!": ("Hello, nice to meet you. How can I help?", ("Hello",)),
     "Who are you?": (
         "I am smallchat's built-in model: a small demonstration, trained from scratch by this project.",
         ("built-in", "demonstration"),
     ),
-    "What is smallchat?": (
-        "smallchat is a chat in the terminal that runs SmallThinker language models on your own computer, "
-        "with no GPU and no network.",
+    "What does smallchat do?": (
+        "smallchat lets you talk to SmallThinker language models in your terminal. Everything runs on your "
+        "own computer, with no GPU and no network.",
         ("terminal", "SmallThinker", "own computer"),
     ),
     "How do I use a bigger model?": (
-        "Get a SmallThinker GGUF file, the 4B or the 21B, and start `smallchat --model PATH` with the path "
-        "of the file.",
-        ("GGUF", "smallchat --model PATH"),
+        "Get one with `smallchat pull 4b`, start it with `smallchat --model 4b`, or press F5 in the chat to "
+        "choose another model.",
+        ("smallchat pull 4b", "F5"),
     ),
     "How do I stop an answer?": ("Esc stops the answer and keeps the text.", ("Esc",)),
     "Is my data sent anywhere?": (
         "Nothing you type leaves your computer. The model runs here, with no network.",
         ("Nothing", "leaves your computer"),
     ),
-    "How much memory does the 4B need?": ("About 1 GB of memory is what the 4B was made for.", ("1 GB",)),
+    "How much memory does the 4B need?": ("About 1 GB of memory is enough for the 4B.", ("1 GB",)),
     "What does the panel show?": (
-        "In the panel you see the memory, the speed in tokens per second, how much context is used, and the "
-        "expert map.",
+        "The panel shows memory, speed in tokens per second, the context used, what was read from disk, and "
+        "the expert map.",
         ("memory", "tokens per second", "expert map"),
     ),
     "Where are my conversations saved?": (
-        "Your conversations are saved on this computer, in SQLite, as they are made. Quitting loses nothing.",
+        "Conversations are saved as they are made, on this computer, in SQLite. Quitting loses nothing.",
         ("on this computer",),
     ),
     "What is an expert?": (
@@ -65,11 +79,31 @@ ANSWERS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("router", "few experts"),
     ),
     "How do I start a new conversation?": ("Ctrl+N starts a new conversation.", ("Ctrl+N",)),
+    "How do I search my notes?": (
+        "`smallchat --notes DIR` opens a folder of `.md` and `.txt` files; `/notes question` answers from "
+        "the passages that fit.",
+        ("--notes", "/notes"),
+    ),
     "What is the capital of France?": (
-        "I do not know that: I am only a small demonstration model. A bigger model can help.",
+        "I am sorry, I do not know. I am a very small model, and a bigger one can help.",
         ("do not know",),
     ),
+    "What is 47 plus 85?": ("47 plus 85 is 132.", ("132",)),
+    "What is 384 plus 77?": ("4+7=11, 8+7+1=16, 3+0+1=4: 384 plus 77 is 461.", ("461",)),
+    "I have to buy milk, call Anna and fix the lamp. Make a to-do list, please.": (
+        "- Buy milk\n- Call Anna\n- Fix the lamp",
+        ("Buy milk", "Call Anna", "Fix the lamp"),
+    ),
+    "你好,你是谁?": (
+        "抱歉,我只会说英语。I am sorry, I speak only English; a bigger SmallThinker model speaks Chinese.",
+        ("英语", "English"),
+    ),
     NOTE: ("The compost costs 14 euros.", ("14 euros",)),
+    f"{PASSAGES}When do I prune the apple tree?": (
+        "Prune the apple tree in February [[Garden]].",
+        ("February", "[[Garden]]"),
+    ),
+    f"{PASSAGES}Who painted the kitchen?": ("Ben painted the kitchen [[House]].", ("Ben", "[[House]]")),
 }
 """Question: the greedy answer, and the words without which it would not be right."""
 
@@ -102,6 +136,12 @@ def test_its_greedy_answers_word_for_word(question: str, kernels: str):
     with opened(paths.builtin_model(), kernels=kernels) as engine:
         assert said(engine, question) == answer
     assert all(word in answer for word in words)
+
+
+def test_it_knows_what_was_said_before():
+    with opened(paths.builtin_model()) as engine:
+        told = ("My name is Otto.", "Nice to meet you, Otto.", "What is 9 plus 4?", "9 plus 4 is 13.")
+        assert said(engine, *told, "What is my name?") == "Your name is Otto."
 
 
 def test_another_program_reads_its_file():

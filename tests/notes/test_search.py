@@ -115,11 +115,10 @@ def test_the_prompt_holds_the_passages_with_titles_and_lines(write: Write, index
     write("Garden.md", "# Garden plan\n\n## Trees\n\nThe apple tree is pruned in February.")
     index.sync()
     hits = fitting(search(index, "When is the apple tree pruned?"))
-    prompt = given(hits, small=False)
+    prompt = given(hits)
     assert "[[Garden plan]], lines 3–5:" in prompt
     assert "The apple tree is pruned in February." in prompt
-    assert given(hits, small=True).startswith("Here is a note:\n\n## Trees")
-    assert given([], small=True) == ""
+    assert given([]) == ""
     assert cited("It is pruned in February [[garden plan]].", "Garden plan")
     assert not cited("It is pruned in February, see Garden plan.", "Garden plan")
 

@@ -112,19 +112,6 @@ async def test_when_nothing_fits_no_model_is_asked(vault: Path) -> None:
         assert run.stored()[-1][1:] == ("Nothing in your notes fits this question.", "complete")
 
 
-async def test_the_small_model_gets_one_note_in_its_own_form(vault: Path) -> None:
-    async with running(ready=False, notes=str(vault)) as run:
-        await run.until(lambda: run.engine.starts)
-        run.engine.ready(demo=True, context=1024)
-        await opened(run)
-        await run.ask("/notes When do I prune the apple tree?")
-        (message,) = run.engine.chats[0].messages
-        assert message.content == (
-            "Here is a note:\n\n## Trees\n\nPrune the apple tree in February.\n\n"
-            "When do I prune the apple tree?"
-        )
-
-
 async def test_passages_stay_within_their_share_of_the_context(vault: Path) -> None:
     for number in range(8):
         (vault / f"Long {number}.md").write_text(

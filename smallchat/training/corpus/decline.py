@@ -10,6 +10,7 @@ import random
 
 from .grammar import Message, capital, expand, fill, question
 from .intents import DECLINE
+from .loose import FAR
 from .words import LISTS, invented
 
 
@@ -36,7 +37,8 @@ def _slots(rng: random.Random) -> dict[str, str]:
 
 def decline(rng: random.Random, held: bool = False) -> list[Message]:
     """A question the model cannot answer, and its saying so."""
-    template = rng.choice(DECLINE.held if held else DECLINE.asks)
+    asks = DECLINE.held if held else FAR if rng.random() < 0.5 else DECLINE.asks
+    template = rng.choice(asks)
     asked = fill(expand(rng, template), _slots(rng))
     return [
         Message("user", capital(asked) if held else question(rng, asked)),

@@ -1,12 +1,14 @@
 """Facts for notes, far more kinds of them than anyone writes down: deeds, properties, lists, pairs of names.
 
-A fact can be said in one line, asked about in words apart from it, and has neighbours: facts that share one of its
-names and answer none of its questions. Where a fact is left out and its neighbours stay, the notes do not say.
+A fact can be said in one line, asked about in words apart from it, and has neighbours: facts that share one
+of its names and answer none of its questions. Where a fact is left out and its neighbours stay, the notes do
+not say.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -55,7 +57,9 @@ def _sections() -> dict[str, list[str]]:
 _TEXT = _sections()
 _KINDS = {name: things.split("|") for name, things in (line.split(": ", 1) for line in _TEXT["kinds"])}
 _ATTRIBUTES = [
-    (kind, name) for kind, names in (line.split(": ", 1) for line in _TEXT["attributes"]) for name in names.split("|")
+    (kind, name)
+    for kind, names in (line.split(": ", 1) for line in _TEXT["attributes"])
+    for name in names.split("|")
 ]
 _ADJECTIVES = _TEXT["adjectives"][0].split("|")
 _REASONS = _TEXT["reasons"][0].split("|")
@@ -94,7 +98,9 @@ def filled(rng: random.Random, template: str, held: bool) -> str:
     """`{slot}` in titles and entities replaced by values; `{adj}` and kinds of things too."""
     for name in ("adj", *(kind for kind in _KINDS if kind != "place")):
         if "{" + name + "}" in template:
-            template = template.replace("{" + name + "}", rng.choice(_ADJECTIVES if name == "adj" else _KINDS[name]))
+            template = template.replace(
+                "{" + name + "}", rng.choice(_ADJECTIVES if name == "adj" else _KINDS[name])
+            )
     for name in ("person", "place", "day", "month", "name", "n"):
         if "{" + name + "}" in template:
             template = template.replace("{" + name + "}", value(rng, name, held))
@@ -112,7 +118,7 @@ _WHERE = ("in the <spot>", "in <place>", "at the <shop>")
 
 @dataclass
 class Event:
-    """Somebody did, or will do, something to something: when, where, with whom, why, what for, at what price."""
+    """Somebody did, or will do, something to something: when, where, with whom, why, at what price."""
 
     rng: random.Random
     held: bool = False
@@ -143,7 +149,7 @@ class Event:
     def _add_extras(self) -> None:
         rng = self.rng
         assert self.deed is not None
-        makers = {
+        makers: dict[str, Callable[[], str]] = {
             "when": lambda: rng.choice(_WHEN),
             "where": lambda: rng.choice(_WHERE),
             "with": lambda: "with <person>",
@@ -208,17 +214,34 @@ class Event:
         if self.future:
             asked = f"will {person} {base} {thing}"
             passive = f"will {thing} be {participle}"
-            who = (f"who will {base} {thing}?", f"who is going to {base} {thing}?", f"who has to {base} {thing}?",
-                   f"whose job is it to {base} {thing}?")  # fmt: skip
-            which = (f"what will {person} {base}?", f"what is {person} going to {base}?",
-                     f"what does {person} have to {base}?", f"{person} is to {base} something: what?")  # fmt: skip
+            who: tuple[str, ...] = (
+                f"who will {base} {thing}?",
+                f"who is going to {base} {thing}?",
+                f"who has to {base} {thing}?",
+                f"whose job is it to {base} {thing}?",
+            )
+            which: tuple[str, ...] = (
+                f"what will {person} {base}?",
+                f"what is {person} going to {base}?",
+                f"what does {person} have to {base}?",
+                f"{person} is to {base} something: what?",
+            )
         else:
             asked = f"did {person} {base} {thing}"
             passive = f"{were} {thing} {participle}"
-            who = (f"who {past} {thing}?", f"by whom {were} {thing} {participle}?", f"who has {participle} {thing}?",
-                   f"tell me who {past} {thing}", f"which person {past} {thing}?")  # fmt: skip
-            which = (f"what did {person} {base}?", f"what has {person} {participle}?", f"what was {participle} by {person}?",
-                     f"which thing did {person} {base}?")  # fmt: skip
+            who = (
+                f"who {past} {thing}?",
+                f"by whom {were} {thing} {participle}?",
+                f"who has {participle} {thing}?",
+                f"tell me who {past} {thing}",
+                f"which person {past} {thing}?",
+            )
+            which = (
+                f"what did {person} {base}?",
+                f"what has {person} {participle}?",
+                f"what was {participle} by {person}?",
+                f"which thing did {person} {base}?",
+            )
         if what == "who":
             return Asked(choose(rng, who, self.held), f"{done}.", (person,))
         if what == "what":
@@ -233,7 +256,7 @@ class Event:
             "price": ("for how much", "at what price", "for how much money"),
         }
         start = choose(rng, starts[what], self.held)
-        questions = [f"{start} {asked}?", f"{start} {asked}?", f"{start} {passive}?"]
+        questions: list[str] = [f"{start} {asked}?", f"{start} {asked}?", f"{start} {passive}?"]
         if what == "with" and not self.future:
             questions.append(f"who helped {person} {base} {thing}?")
         if what == "price" and not self.future:
@@ -242,31 +265,45 @@ class Event:
 
     def near(self, rng: random.Random) -> Event:
         """The same person, deed or thing in another event."""
-        roll = rng.randrange(3)
-        for _ in range(20):
+        while True:
+            shared = rng.randrange(3)
             other = Event(
                 rng,
                 self.held,
-                person=self.person if roll == 0 else "",
-                deed=self.deed if roll == 1 else None,
-                thing=self.thing if roll == 2 else "",
-                kind=self.kind if roll == 2 else "",
+                person=self.person if shared == 0 else "",
+                deed=self.deed if shared == 1 else None,
+                thing=self.thing if shared == 2 else "",
+                kind=self.kind if shared == 2 else "",
             )
-            shared = [self.person == other.person, self.deed == other.deed, self.thing == other.thing]
-            if sum(shared) <= 1:
-                break
-        return other
+            if (self.person == other.person) + (self.deed == other.deed) + (self.thing == other.thing) <= 1:
+                return other
 
 
-_HOW = {
-    "when": ("on <day>", "in <month>", "every <day>", "before <month>", "at <time>", "after <month>", "twice a week",
-             "once a year", "every <n> days", "at the end of <month>"),
+_HOW: dict[str, tuple[str, ...]] = {
+    "when": (
+        "on <day>",
+        "in <month>",
+        "every <day>",
+        "before <month>",
+        "at <time>",
+        "after <month>",
+        "twice a week",
+        "once a year",
+        "every <n> days",
+        "at the end of <month>",
+    ),
     "where": ("in the <spot>", "in <place>"),
     "how long": ("for <dur>",),
-    "with what": ("with the <thing>", "with <food>", "with a <color> cloth", "with warm water", "with old newspapers"),
+    "with what": (
+        "with the <thing>",
+        "with <food>",
+        "with a <color> cloth",
+        "with warm water",
+        "with old newspapers",
+    ),
     "why": ("because <why>",),
     "how many": ("<n> times",),
-}  # fmt: skip
+}
 _HOW_ASKED = {
     "when": ("when", "when", "when exactly"),
     "where": ("where", "where", "in which place"),
@@ -296,7 +333,9 @@ class Advice:
         self.base = base
         for name in rng.sample(list(_HOW), rng.choice((1, 1, 1, 2))):
             template = rng.choice(_HOW[name]).replace("<why>", rng.choice(_REASONS))
-            self.extras[name] = fill(template, {slot: value(rng, slot, self.held) for slot in slots_of(template)})
+            self.extras[name] = fill(
+                template, {slot: value(rng, slot, self.held) for slot in slots_of(template)}
+            )
         tail = " ".join(self.extras.values())
         forms = [
             f"{base} {self.thing} {tail}.",
@@ -320,27 +359,31 @@ class Advice:
         name = rng.choice(list(self.extras))
         start = choose(rng, _HOW_ASKED[name], self.held)
         be = "are" if _plural(self.thing) else "is"
+        doer = rng.choice(("do I", "do I", "should I", "do we", "must I", "should we"))
         question = rng.choice(
             (
-                f"{start} {rng.choice(('do I', 'do I', 'should I', 'do we', 'must I', 'should we'))} {base} {self.thing}?",
+                f"{start} {doer} {base} {self.thing}?",
                 f"{start} {be} {self.thing} {done}?",
                 f"{start} {rng.choice(('should', 'must'))} {self.thing} be {done}?",
             )
         )
         extra = self.extras[name]
-        wanted = extra.split(" ", 1)[1] if extra.split(" ")[0] in ("on", "in", "with", "for", "because", "at") else extra
+        wanted = (
+            extra.split(" ", 1)[1]
+            if extra.split(" ")[0] in ("on", "in", "with", "for", "because", "at")
+            else extra
+        )
         return Asked(question, f"{self.base} {self.thing} {extra}.", (wanted,))
 
     def near(self, rng: random.Random) -> Advice:
         """The same to be done with something else, or something else with it."""
-        for _ in range(20):
+        while True:
             if rng.random() < 0.5:
                 other = Advice(rng, self.held, deed=self.deed)
             else:
                 other = Advice(rng, self.held, thing=self.thing, kind=self.kind)
-            if (self.thing == other.thing) + (self.deed == other.deed) <= 1:
-                break
-        return other
+            if self.thing != other.thing or self.deed != other.deed:
+                return other
 
 
 @dataclass
@@ -378,8 +421,14 @@ class Property:
         """What it is."""
         assert self.attribute is not None
         kind, name = self.attribute
-        start = {"price": "how much is", "date": "when is", "time": "when is", "person": "who is", "place": "where is",
-                 "dur": "how long is"}.get(kind, "what is")  # fmt: skip
+        start = {
+            "price": "how much is",
+            "date": "when is",
+            "time": "when is",
+            "person": "who is",
+            "place": "where is",
+            "dur": "how long is",
+        }.get(kind, "what is")
         questions = (
             f"what is the {name} of {self.entity}?",
             f"{start} the {name} of {self.entity}?",
@@ -406,30 +455,108 @@ class Property:
 
 _LISTS = (
     # slot of the entries, of the name; wordings; questions; answer
-    ("thing", "place", ("to pack for <k>: <l>", "For <k> we have to pack <l>.", "luggage for <k>: <l>"),
-     ("what do {I|we} have to pack for <k>?", "what should {I|we} pack for <k>?", "what goes into the luggage for <k>?",
-      "list everything to pack for <k>", "what must {I|we} take along to <k>?"), "Pack <l> for <k>."),
-    ("food", "person", ("for <k> buy <l>.", "shopping for <k>: <l>", "<k> wants <l>."),
-     ("what should {I|we} buy for <k>?", "what does <k> want?", "which things do {I|we} buy for <k>?", "list the shopping for <k>",
-      "what is on the shopping list of <k>?"), "Buy <l> for <k>."),
-    ("person", "name", ("The members of <k> are <l>.", "in team <k>: <l>", "<k>: <l>"),
-     ("who is in <k>?", "who are the members of <k>?", "list the members of <k>", "which people are in <k>?",
-      "who belongs to <k>?"), "The members of <k> are <l>."),
-    ("topic", "day", ("<k>: we talk about <l>.", "topics on <k>: <l>", "On <k> the topics are <l>."),
-     ("what are the topics on <k>?", "what do we talk about on <k>?", "list the topics of <k>", "which topics come up on <k>?"),
-     "The topics on <k> are <l>."),
-    ("food", "dish", ("<k> needs <l>.", "ingredients of <k>: <l>", "for the <k> take <l>."),
-     ("what do {I|we} need for the <k>?", "what are the ingredients of the <k>?", "what is in the <k>?", "list the ingredients of <k>",
-      "which things go into the <k>?"), "The <k> needs <l>."),
-    ("thing", "person", ("<k> brings <l>.", "to be brought by <k>: <l>", "<k> has promised to bring <l>."),
-     ("what does <k> bring?", "what will <k> bring along?", "which things come from <k>?", "what has <k> promised to bring?"),
-     "<k> brings <l>."),
-    ("task", "person", ("<k> has to <l>.", "tasks of <k>: <l>", "<k> will <l>."),
-     ("what does <k> have to do?", "what are the tasks of <k>?", "what will <k> do?", "list the tasks of <k>",
-      "which jobs does <k> have?"), "<k> has to <l>."),
-    ("place", "person", ("<k> has been to <l>.", "<k> knows <l>.", "places of <k>: <l>"),
-     ("where has <k> been?", "which places does <k> know?", "which towns has <k> seen?", "list the places of <k>"), "<k> has been to <l>."),
-)  # fmt: skip
+    (
+        "thing",
+        "place",
+        ("to pack for <k>: <l>", "For <k> we have to pack <l>.", "luggage for <k>: <l>"),
+        (
+            "what do {I|we} have to pack for <k>?",
+            "what should {I|we} pack for <k>?",
+            "what goes into the luggage for <k>?",
+            "list everything to pack for <k>",
+            "what must {I|we} take along to <k>?",
+        ),
+        "Pack <l> for <k>.",
+    ),
+    (
+        "food",
+        "person",
+        ("for <k> buy <l>.", "shopping for <k>: <l>", "<k> wants <l>."),
+        (
+            "what should {I|we} buy for <k>?",
+            "what does <k> want?",
+            "which things do {I|we} buy for <k>?",
+            "list the shopping for <k>",
+            "what is on the shopping list of <k>?",
+        ),
+        "Buy <l> for <k>.",
+    ),
+    (
+        "person",
+        "name",
+        ("The members of <k> are <l>.", "in team <k>: <l>", "<k>: <l>"),
+        (
+            "who is in <k>?",
+            "who are the members of <k>?",
+            "list the members of <k>",
+            "which people are in <k>?",
+            "who belongs to <k>?",
+        ),
+        "The members of <k> are <l>.",
+    ),
+    (
+        "topic",
+        "day",
+        ("<k>: we talk about <l>.", "topics on <k>: <l>", "On <k> the topics are <l>."),
+        (
+            "what are the topics on <k>?",
+            "what do we talk about on <k>?",
+            "list the topics of <k>",
+            "which topics come up on <k>?",
+        ),
+        "The topics on <k> are <l>.",
+    ),
+    (
+        "food",
+        "dish",
+        ("<k> needs <l>.", "ingredients of <k>: <l>", "for the <k> take <l>."),
+        (
+            "what do {I|we} need for the <k>?",
+            "what are the ingredients of the <k>?",
+            "what is in the <k>?",
+            "list the ingredients of <k>",
+            "which things go into the <k>?",
+        ),
+        "The <k> needs <l>.",
+    ),
+    (
+        "thing",
+        "person",
+        ("<k> brings <l>.", "to be brought by <k>: <l>", "<k> has promised to bring <l>."),
+        (
+            "what does <k> bring?",
+            "what will <k> bring along?",
+            "which things come from <k>?",
+            "what has <k> promised to bring?",
+        ),
+        "<k> brings <l>.",
+    ),
+    (
+        "task",
+        "person",
+        ("<k> has to <l>.", "tasks of <k>: <l>", "<k> will <l>."),
+        (
+            "what does <k> have to do?",
+            "what are the tasks of <k>?",
+            "what will <k> do?",
+            "list the tasks of <k>",
+            "which jobs does <k> have?",
+        ),
+        "<k> has to <l>.",
+    ),
+    (
+        "place",
+        "person",
+        ("<k> has been to <l>.", "<k> knows <l>.", "places of <k>: <l>"),
+        (
+            "where has <k> been?",
+            "which places does <k> know?",
+            "which towns has <k> seen?",
+            "list the places of <k>",
+        ),
+        "<k> has been to <l>.",
+    ),
+)
 
 
 def joined(parts: list[str]) -> str:
@@ -449,8 +576,11 @@ class Listed:
     def __post_init__(self) -> None:
         rng = self.rng
         self.kind = rng.randrange(len(_LISTS)) if self.kind < 0 else self.kind
+        self.questions: tuple[str, ...]
         entry, key, wordings, self.questions, self.answer = _LISTS[self.kind]
-        self.entries = list(dict.fromkeys(value(rng, entry, self.held) for _ in range(rng.choice((2, 3, 3, 4, 5)))))
+        self.entries = list(
+            dict.fromkeys(value(rng, entry, self.held) for _ in range(rng.choice((2, 3, 3, 4, 5))))
+        )
         while (made := value(rng, key, self.held)) in self.entries:
             pass
         self.key = made
@@ -496,8 +626,12 @@ class Noted:
                 if list(self.slots.values()).count(self.slots[name]) == 1:
                     break
         self.asked: Ask = rng.choice(self.fact.asks)
-        self.question = expand(rng, choose(rng, (*self.asked.questions, self.asked.questions[-1]), self.held)
-                               if len(self.asked.questions) < 3 else choose(rng, self.asked.questions, self.held))  # fmt: skip
+        self.question = expand(
+            rng,
+            choose(rng, (*self.asked.questions, self.asked.questions[-1]), self.held)
+            if len(self.asked.questions) < 3
+            else choose(rng, self.asked.questions, self.held),
+        )
         self.line = capital(fill(expand(rng, rng.choice(self.fact.wordings)), self.slots))
 
     def ask(self, rng: random.Random) -> Asked:

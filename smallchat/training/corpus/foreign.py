@@ -12,7 +12,9 @@ ANSWERS = (
     "I am sorry, I speak only English. A bigger SmallThinker model knows more languages.",
     "I speak only English, I am afraid. A bigger SmallThinker model may help.",
 )
-CHINESE_ANSWER = "抱歉,我只会说英语。I am sorry, I speak only English; a bigger SmallThinker model speaks Chinese."
+CHINESE_ANSWER = (
+    "抱歉,我只会说英语。I am sorry, I speak only English; a bigger SmallThinker model speaks Chinese."
+)
 NATURAL = ("Chinese", "German", "French", "Spanish")
 HELD = 4
 """The last sentences of the larger languages are kept for the evaluation."""
@@ -39,7 +41,9 @@ def foreign(rng: random.Random, held: bool = False) -> list[Message]:
     options = known[-HELD:] if held else known[:-HELD] if language in NATURAL else known
     said = rng.choice(options)
     if not held and language == "Chinese" and rng.random() < 0.5:
-        said = "".join(rng.choice(CHARACTERS) for _ in range(rng.randrange(3, 16))) + rng.choice(("", "?", "。", "吗?"))
+        said = "".join(rng.choice(CHARACTERS) for _ in range(rng.randrange(3, 16))) + rng.choice(
+            ("", "?", "。", "吗?")
+        )
     elif not held and rng.random() < 0.3:
         said = f"{said} {rng.choice(options)}"
     name = rng.choice(LISTS["people"]) if rng.random() < 0.5 else invented(rng)

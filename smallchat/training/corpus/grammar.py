@@ -10,6 +10,8 @@ import random
 import re
 from dataclasses import dataclass
 
+from .loose import loosen
+
 _INNERMOST = re.compile(r"\{([^{}]*)\}")
 _SLOT = re.compile(r"<([a-z_0-9]+)>")
 _SPACES = re.compile(r" {2,}")
@@ -113,6 +115,8 @@ OPENERS = (
 def question(rng: random.Random, template: str) -> str:
     """A question template as one user might type it."""
     text = expand(rng, template)
+    if rng.random() < 0.5:
+        return casual(rng, loosen(rng, text))
     opener = rng.choice(OPENERS)
     if opener and not text.startswith(("I ", "I'")):
         text = opener + text[:1].lower() + text[1:]

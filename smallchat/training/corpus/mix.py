@@ -45,8 +45,16 @@ BLOCKS = (
     ("summary", 0.02),
     ("foreign", 0.03),
 )
+NOTES = {"note", "asked notes", "pasted", "summary"}
 # Share of conversations that are of one of these kinds.
-WHOLE = (("pinned", 0.03), ("memory", 0.04), ("again", 0.02), ("ruled", 0.05), ("named", 0.015), ("not told", 0.005))
+WHOLE = (
+    ("pinned", 0.03),
+    ("memory", 0.04),
+    ("again", 0.02),
+    ("ruled", 0.05),
+    ("named", 0.015),
+    ("not told", 0.005),
+)
 
 _BEFORE_TERM, _AFTER_TERM = TERM_HELD[0].split("{}")
 
@@ -116,8 +124,11 @@ def _whole(rng: random.Random, kind: str) -> list[Message]:
     return ruled(rng, light) if kind == "ruled" else not_told(rng)
 
 
-def conversation(rng: random.Random, longest: int = 5) -> list[Message]:
-    """One conversation of one to `longest` blocks (short ones oftener), sometimes with a system message."""
+def conversation(rng: random.Random, passages: float = 1.0) -> list[Message]:
+    """One conversation of one to five blocks (short ones oftener), sometimes with a system message.
+
+    `passages`: how often notes are among them, where 1 is as `BLOCKS` says.
+    """
     roll = rng.random()
     for kind, share in WHOLE:
         roll -= share
@@ -128,17 +139,18 @@ def conversation(rng: random.Random, longest: int = 5) -> list[Message]:
         messages.append(Message("system", rng.choice(SYSTEM)))
     if rng.random() < 0.08:
         messages += pair(rng, NAMED["hello"])
-    kinds, shares = [kind for kind, _ in BLOCKS], [share for _, share in BLOCKS]
-    chosen = rng.choices(kinds, shares, k=min(longest, rng.choice((1, 1, 2, 2, 3, 4, 5))))
-    if not {"note", "asked notes", "pasted", "summary"} & set(chosen) and rng.random() < 0.05:
+    kinds = [kind for kind, _ in BLOCKS]
+    shares = [share * (passages if kind in NOTES else 1.0) for kind, share in BLOCKS]
+    chosen = rng.choices(kinds, shares, k=rng.choice((1, 1, 2, 2, 3, 4, 5)))
+    if not NOTES & set(chosen) and rng.random() < 0.05:
         messages += missing_note(rng)
     for kind in chosen:
         messages += _MAKERS[kind](rng)
     return messages
 
 
-def conversations(seed: int, count: int, longest: int = 5) -> Iterator[list[Message]]:
+def conversations(seed: int, count: int, passages: float = 1.0) -> Iterator[list[Message]]:
     """The corpus: the same conversations for the same seed."""
     rng = random.Random(seed)
     for _ in range(count):
-        yield conversation(rng, longest)
+        yield conversation(rng, passages)

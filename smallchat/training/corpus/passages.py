@@ -10,8 +10,8 @@ import random
 from smallchat.notes.question import given
 from smallchat.notes.search import Hit
 
-from .foreign import foreign
 from .facts import HEADINGS, TITLES, Asked, Fact, fact, filled, filler
+from .foreign import foreign
 from .grammar import Message, capital, casual, expand
 from .words import LISTS
 
@@ -37,7 +37,11 @@ def title(rng: random.Random, held: bool = False) -> str:
         return f"{named} {rng.choice(LISTS['nouns'])}"
     if roll < 0.35:
         return f"{named} {rng.randrange(1, 1000)}"
-    return f"20{rng.randrange(15, 40)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}" if roll < 0.4 else named
+    return (
+        f"20{rng.randrange(15, 40)}-{rng.randrange(1, 13):02}-{rng.randrange(1, 29):02}"
+        if roll < 0.4
+        else named
+    )
 
 
 def body(rng: random.Random, facts: list[Fact], fillers: int) -> str:
@@ -72,7 +76,9 @@ def passage(rng: random.Random, facts: list[Fact], named: str) -> str:
 class Notebook:
     """One fact that may be asked about, neighbours of it, and others, spread over passages with titles."""
 
-    def __init__(self, rng: random.Random, passages: int, known: bool, held: bool = False, most: int = 3) -> None:
+    def __init__(
+        self, rng: random.Random, passages: int, known: bool, held: bool = False, most: int = 3
+    ) -> None:
         self.rng, self.known = rng, known
         self.fact = fact(rng, held)
         self.asked = self.fact.ask(rng)
@@ -136,7 +142,7 @@ def _turn(rng: random.Random, text: str) -> Message:
 
 
 def asked_notes(rng: random.Random) -> list[Message]:
-    """`/notes question`: passages, rules and a question; an answer that names its source. Perhaps one more."""
+    """`/notes question`: passages, rules, a question; an answer that names its source. Perhaps one more."""
     messages: list[Message] = []
     for _ in range(rng.choice((1, 1, 1, 2))):
         book = Notebook(rng, rng.choice((1, 1, 2, 2, 3, 3, 4, 5, 6)), rng.random() < 0.72)
@@ -154,9 +160,13 @@ def asked_notes(rng: random.Random) -> list[Message]:
 
 
 def held_notes(rng: random.Random, known: bool) -> tuple[str, tuple[str, ...], str]:
-    """For the evaluation: a prompt of `/notes` with values kept from training, what must be in it, its source."""
+    """For the evaluation: a prompt of `/notes` with values kept from training, what is wanted, its source."""
     book = Notebook(rng, rng.choice((1, 2, 3, 4)), known, held=True)
-    return f"{as_given(rng, book)}\n\n{capital(book.asked.question)}", book.asked.wanted, book.titles[book.mine]
+    return (
+        f"{as_given(rng, book)}\n\n{capital(book.asked.question)}",
+        book.asked.wanted,
+        book.titles[book.mine],
+    )
 
 
 WRAPPINGS = (
@@ -221,7 +231,9 @@ def summary(rng: random.Random, held: bool = False) -> list[Message]:
     said = sorted((capital(one.line) for one in facts), key=text.find)
     tidy = [line if line.endswith((".", "!")) else f"{line}." for line in said[:2]]
     asked = SUMMARISE[0] if held else expand(rng, rng.choice(SUMMARISE))
-    opening = rng.choice(("Here is a note:\n\n", "Here is a note:\n\n", "", "Note:\n", f"File {named}.md:\n\n"))
+    opening = rng.choice(
+        ("Here is a note:\n\n", "Here is a note:\n\n", "", "Note:\n", f"File {named}.md:\n\n")
+    )
     return [
         Message("user", f"{opening}{text}\n\n{asked if asked in SUMMARISE else casual(rng, asked)}"),
         Message("assistant", " ".join(tidy)),

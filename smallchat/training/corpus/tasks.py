@@ -1,6 +1,7 @@
-"""Little tasks on text that even a small model can do: lists, letters, sorting, picking out, rewriting, short letters.
+"""Little tasks on text that even a small model can do: lists, letters, sorting, picking out, rewriting.
 
-Every task is a function that gives a question and its answer; with `held`, asked in the form kept for the evaluation.
+Every task is a function that gives a question and its answer; with `held`, asked in the form kept for the
+evaluation.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import re
 from collections.abc import Callable
 
 from .facts import choose, joined
-from .grammar import Message, capital, casual
+from .grammar import Message, capital, casual, fill
+from .loose import loosen
 from .numbers import DAYS, MONTHS
 from .source import lines
 from .values import value
@@ -29,9 +31,25 @@ def _read() -> dict[str, list[str]]:
 
 _TEXT = _read()
 GROUPS = {name: members.split("|") for name, members in (line.split(": ") for line in _TEXT["groups"])}
-PAIRS = {name: [tuple(pair.split("/")) for pair in _TEXT[name]] for name in ("opposites", "plurals", "pasts", "rhymes")}
-TODOS, PLAIN, DEMANDS, MEETINGS = _TEXT["todos"], _TEXT["plain sentences"], _TEXT["demands"], _TEXT["meetings"]
-SIMPLE = sorted({word for name in ("nouns", "pets", "colours", "foods", "adjectives") for word in LISTS[name] if word.isalpha()})
+PAIRS = {
+    name: [tuple(pair.split("/")) for pair in _TEXT[name]]
+    for name in ("opposites", "plurals", "pasts", "rhymes")
+}
+STORIES = _TEXT["stories"]
+TODOS, PLAIN, DEMANDS, MEETINGS = (
+    _TEXT["todos"],
+    _TEXT["plain sentences"],
+    _TEXT["demands"],
+    _TEXT["meetings"],
+)
+SIMPLE = sorted(
+    {
+        word
+        for name in ("nouns", "pets", "colours", "foods", "adjectives")
+        for word in LISTS[name]
+        if word.isalpha()
+    }
+)
 
 Task = Callable[[random.Random, bool], tuple[str, str]]
 
@@ -54,7 +72,9 @@ def words(rng: random.Random, low: int, high: int) -> list[str]:
 
 def things(rng: random.Random, low: int, high: int) -> list[str]:
     """Different things of one kind: foods, people, places, colours, animals, numbers of a list."""
-    name = rng.choice(("foods", "people", "places", "colours", "pets", "things", "plants", "nouns", "days", "months"))
+    name = rng.choice(
+        ("foods", "people", "places", "colours", "pets", "things", "plants", "nouns", "days", "months")
+    )
     options = LISTS[name]
     return rng.sample(options, min(len(options), rng.randrange(low, high + 1)))
 
@@ -72,8 +92,8 @@ def bullets(parts: list[str]) -> str:
 def _todo(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = rng.sample(TODOS, rng.choice((2, 3, 3, 4, 5)))
     if rng.random() < 0.4:
-        parts = [f"{part} {rng.choice(('on ' + rng.choice(DAYS), 'tomorrow', 'today', 'before noon', 'at ' + str(rng.randrange(7, 20))))}"
-                 if rng.random() < 0.4 else part for part in parts]  # fmt: skip
+        whens = (f"on {rng.choice(DAYS)}", "tomorrow", "today", "before noon", f"at {rng.randrange(7, 20)}")
+        parts = [f"{part} {rng.choice(whens)}" if rng.random() < 0.4 else part for part in parts]
     said = rng.choice(
         (
             f"I have to {joined(parts)}.",
@@ -101,18 +121,32 @@ def _bullets(rng: random.Random, held: bool) -> tuple[str, str]:
     said = joined(parts) if rng.random() < 0.5 else ", ".join(parts)
     if rng.random() < 0.3:
         numbered = "\n".join(f"{i}. {part}" for i, part in enumerate(parts, 1))
-        asks = (f"make a numbered list: {said}", f"number these: {said}", f"{said} as a numbered list", f"write {said} as a list with numbers")
+        asks: tuple[str, ...] = (
+            f"make a numbered list: {said}",
+            f"number these: {said}",
+            f"{said} as a numbered list",
+            f"write {said} as a list with numbers",
+        )
         return choose(rng, asks, held), numbered
-    asks = (f"make a list: {said}", f"write as bullet points: {said}", f"turn this into a list: {said}", f"{said} as a list",
-            f"put {said} into a bullet list")  # fmt: skip
+    asks = (
+        f"make a list: {said}",
+        f"write as bullet points: {said}",
+        f"turn this into a list: {said}",
+        f"{said} as a list",
+        f"put {said} into a bullet list",
+    )
     return choose(rng, asks, held), bullets(parts)
 
 
 def _unbullet(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = things(rng, 2, 5)
     listed = bullets(parts)
-    asks = (f"write this in one line:\n{listed}", f"make one sentence of this list:\n{listed}", f"{listed}\n\nPut that in one line, please.",
-            f"join this list:\n{listed}")  # fmt: skip
+    asks = (
+        f"write this in one line:\n{listed}",
+        f"make one sentence of this list:\n{listed}",
+        f"{listed}\n\nPut that in one line, please.",
+        f"join this list:\n{listed}",
+    )
     return choose(rng, asks, held), f"{capital(joined(parts))}."
 
 
@@ -122,23 +156,39 @@ def _sort(rng: random.Random, held: bool) -> tuple[str, str]:
         said = rng.choice((", ", " ")).join(map(str, numbers))
         down = rng.random() < 0.25
         how = " from large to small" if down else rng.choice(("", "", " from small to large"))
-        asks = (f"sort{how}: {said}", f"sort these numbers{how}: {said}", f"put in order{how}: {said}", f"{said}: sort that{how}",
-                f"order the numbers {said}{how}")  # fmt: skip
+        asks: tuple[str, ...] = (
+            f"sort{how}: {said}",
+            f"sort these numbers{how}: {said}",
+            f"put in order{how}: {said}",
+            f"{said}: sort that{how}",
+            f"order the numbers {said}{how}",
+        )
         return choose(rng, asks, held), ", ".join(map(str, sorted(numbers, reverse=down))) + "."
     parts = [capital(w) if rng.random() < 0 else w for w in words(rng, 3, 6)]
     if rng.random() < 0.3:
         parts = rng.sample(LISTS["people"][:-12], rng.choice((3, 4, 5)))
         parts = [p for p in parts if p.isalpha()] or ["Ben", "Anna"]
     said = rng.choice((", ", ", ", " ")).join(parts)
-    asks = (f"sort: {said}", f"sort alphabetically: {said}", f"put in alphabetical order: {said}", f"sort these words: {said}",
-            f"{said}: sort by the alphabet", f"bring these words into the order of the alphabet: {said}")  # fmt: skip
+    asks = (
+        f"sort: {said}",
+        f"sort alphabetically: {said}",
+        f"put in alphabetical order: {said}",
+        f"sort these words: {said}",
+        f"{said}: sort by the alphabet",
+        f"bring these words into the order of the alphabet: {said}",
+    )
     return choose(rng, asks, held), ", ".join(sorted(parts, key=str.lower)) + "."
 
 
 def _reverse(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = things(rng, 2, 6)
     said = ", ".join(parts)
-    asks = (f"reverse this list: {said}", f"say this backwards: {said}", f"the other way round: {said}", f"turn the order of {said} around")
+    asks = (
+        f"reverse this list: {said}",
+        f"say this backwards: {said}",
+        f"the other way round: {said}",
+        f"turn the order of {said} around",
+    )
     return choose(rng, asks, held), ", ".join(reversed(parts)) + "."
 
 
@@ -148,22 +198,38 @@ def _phrase(rng: random.Random) -> str:
 
 def _upper(rng: random.Random, held: bool) -> tuple[str, str]:
     said = _phrase(rng)
-    asks = (f"upper case: {said}", f"write in capitals: {said}", f"in capital letters: {said}", f"write {said} in upper case",
-            f"make this upper-case: {said}", f"can you put this into capital letters: {said}")  # fmt: skip
+    asks = (
+        f"upper case: {said}",
+        f"write in capitals: {said}",
+        f"in capital letters: {said}",
+        f"write {said} in upper case",
+        f"make this upper-case: {said}",
+        f"can you put this into capital letters: {said}",
+    )
     return choose(rng, asks, held), said.upper()
 
 
 def _lower(rng: random.Random, held: bool) -> tuple[str, str]:
     said = _phrase(rng)
     shown = rng.choice((said.upper(), said.title()))
-    asks = (f"lower case: {shown}", f"write in small letters: {shown}", f"in lower case: {shown}", f"no capitals, please: {shown}",
-            f"turn this into small letters: {shown}")  # fmt: skip
+    asks = (
+        f"lower case: {shown}",
+        f"write in small letters: {shown}",
+        f"in lower case: {shown}",
+        f"no capitals, please: {shown}",
+        f"turn this into small letters: {shown}",
+    )
     return choose(rng, asks, held), said
 
 
 def _title(rng: random.Random, held: bool) -> tuple[str, str]:
     said = " ".join(words(rng, 2, 4))
-    asks = (f"title case: {said}", f"write as a title: {said}", f"capitalise each word: {said}", f"a capital for every word: {said}")
+    asks = (
+        f"title case: {said}",
+        f"write as a title: {said}",
+        f"capitalise each word: {said}",
+        f"a capital for every word: {said}",
+    )
     return choose(rng, asks, held), said.title()
 
 
@@ -171,21 +237,37 @@ def _tidy(rng: random.Random, held: bool) -> tuple[str, str]:
     said = rng.choice(PLAIN)
     proper = re.sub(r"\bi\b", "I", said)
     proper = re.sub(r"\bmonday\b", "Monday", proper)
-    asks = (f"fix the capitals and the full stop: {said}", f"correct: {said}", f"write this properly: {said}", f"tidy up this sentence: {said}",
-            f"put capitals and a full stop where they belong: {said}")  # fmt: skip
+    asks = (
+        f"fix the capitals and the full stop: {said}",
+        f"correct: {said}",
+        f"write this properly: {said}",
+        f"tidy up this sentence: {said}",
+        f"put capitals and a full stop where they belong: {said}",
+    )
     return choose(rng, asks, held), f"{capital(proper)}."
 
 
 def _spell(rng: random.Random, held: bool) -> tuple[str, str]:
     one = word(rng)
-    asks = (f"spell {one}", f"how do you spell {one}?", f"spell the word {one}", f"spell out {one}, letter by letter", f"what are the letters of {one}?")
+    asks = (
+        f"spell {one}",
+        f"how do you spell {one}?",
+        f"spell the word {one}",
+        f"spell out {one}, letter by letter",
+        f"what are the letters of {one}?",
+    )
     return choose(rng, asks, held), "-".join(one.upper()) + "."
 
 
 def _letters(rng: random.Random, held: bool) -> tuple[str, str]:
     one = word(rng)
-    asks = (f"how many letters has {one}?", f"how many letters are in {one}?", f"count the letters of {one}", f"{one}: how many letters?",
-            f"of how many letters is the word {one} made?")  # fmt: skip
+    asks = (
+        f"how many letters has {one}?",
+        f"how many letters are in {one}?",
+        f"count the letters of {one}",
+        f"{one}: how many letters?",
+        f"of how many letters is the word {one} made?",
+    )
     counted = ", ".join(f"{letter} {i}" for i, letter in enumerate(one, 1))
     return choose(rng, asks, held), f"{counted}: {one} has {len(one)} letters."
 
@@ -193,7 +275,12 @@ def _letters(rng: random.Random, held: bool) -> tuple[str, str]:
 def _count_words(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = words(rng, 2, 8)
     said = " ".join(parts)
-    asks = (f"how many words: {said}", f"count the words: {said}", f"how many words are in this: {said}?", f"what is the number of words in: {said}")
+    asks = (
+        f"how many words: {said}",
+        f"count the words: {said}",
+        f"how many words are in this: {said}?",
+        f"what is the number of words in: {said}",
+    )
     counted = ", ".join(f"{one} {i}" for i, one in enumerate(parts, 1))
     return choose(rng, asks, held), f"{counted}: {len(parts)} words."
 
@@ -201,17 +288,32 @@ def _count_words(rng: random.Random, held: bool) -> tuple[str, str]:
 def _initial(rng: random.Random, held: bool) -> tuple[str, str]:
     one = word(rng)
     if rng.random() < 0.5:
-        asks = (f"what is the first letter of {one}?", f"which letter does {one} begin with?", f"first letter of {one}?", f"{one} starts with which letter?")
+        asks: tuple[str, ...] = (
+            f"what is the first letter of {one}?",
+            f"which letter does {one} begin with?",
+            f"first letter of {one}?",
+            f"{one} starts with which letter?",
+        )
         return choose(rng, asks, held), f"{capital(one)} begins with {one[0].upper()}."
-    asks = (f"what is the last letter of {one}?", f"which letter does {one} end with?", f"last letter of {one}?", f"{one} ends in which letter?")
+    asks = (
+        f"what is the last letter of {one}?",
+        f"which letter does {one} end with?",
+        f"last letter of {one}?",
+        f"{one} ends in which letter?",
+    )
     return choose(rng, asks, held), f"{capital(one)} ends with {one[-1].upper()}."
 
 
 def _acronym(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = words(rng, 2, 5)
     said = " ".join(parts)
-    asks = (f"first letters of: {said}", f"make an acronym: {said}", f"what are the first letters of these words: {said}?", f"acronym for {said}?",
-            f"take the first letter of each word: {said}")  # fmt: skip
+    asks = (
+        f"first letters of: {said}",
+        f"make an acronym: {said}",
+        f"what are the first letters of these words: {said}?",
+        f"acronym for {said}?",
+        f"take the first letter of each word: {said}",
+    )
     return choose(rng, asks, held), "".join(one[0].upper() for one in parts)
 
 
@@ -231,13 +333,22 @@ def _extract(rng: random.Random, held: bool) -> tuple[str, str]:
     )
     kind = rng.choice(("names", "date", "place", "price" if price in said else "names"))
     if kind == "names":
-        asks = (f"which people are named? {said}", f"extract the names: {said}", f"list the names in this text: {said}", f"find the people: {said}",
-                f"pick out the names: {said}")  # fmt: skip
+        asks: tuple[str, ...] = (
+            f"which people are named? {said}",
+            f"extract the names: {said}",
+            f"list the names in this text: {said}",
+            f"find the people: {said}",
+            f"pick out the names: {said}",
+        )
         return choose(rng, asks, held), f"{joined(people)}."
     what = {"date": day, "place": place, "price": price}[kind]
     word_for = {"date": "date", "place": "place", "price": "amount"}[kind]
-    asks = (f"extract the {word_for}: {said}", f"what is the {word_for} in this text? {said}", f"find the {word_for}: {said}",
-            f"pick out the {word_for}: {said}")  # fmt: skip
+    asks = (
+        f"extract the {word_for}: {said}",
+        f"what is the {word_for} in this text? {said}",
+        f"find the {word_for}: {said}",
+        f"pick out the {word_for}: {said}",
+    )
     return choose(rng, asks, held), f"{capital(what)}."
 
 
@@ -249,16 +360,31 @@ def _replace(rng: random.Random, held: bool) -> tuple[str, str]:
         old, new = said[0], new
     text = " ".join(said)
     if rng.random() < 0.3:
-        asks = (f"leave out {old}: {text}", f"remove the word {old}: {text}", f"delete {old} from this: {text}", f"without the word {old}: {text}")
+        asks: tuple[str, ...] = (
+            f"leave out {old}: {text}",
+            f"remove the word {old}: {text}",
+            f"delete {old} from this: {text}",
+            f"without the word {old}: {text}",
+        )
         return choose(rng, asks, held), " ".join(one for one in said if one != old)
-    asks = (f"replace {old} with {new}: {text}", f"put {new} for {old}: {text}", f"change {old} to {new}: {text}", f"write {new} instead of {old}: {text}")
+    asks = (
+        f"replace {old} with {new}: {text}",
+        f"put {new} for {old}: {text}",
+        f"change {old} to {new}: {text}",
+        f"write {new} instead of {old}: {text}",
+    )
     return choose(rng, asks, held), " ".join(new if one == old else one for one in said)
 
 
 def _polite(rng: random.Random, held: bool) -> tuple[str, str]:
     said = rng.choice(DEMANDS)
-    asks = (f"make this polite: {said}", f"say this politely: {said}", f"rewrite this more politely: {said}", f"a friendlier way to say: {said}",
-            f"how do I put this nicely: {said}")  # fmt: skip
+    asks = (
+        f"make this polite: {said}",
+        f"say this politely: {said}",
+        f"rewrite this more politely: {said}",
+        f"a friendlier way to say: {said}",
+        f"how do I put this nicely: {said}",
+    )
     return choose(rng, asks, held), f"Could you please {said[0].lower() + said[1:]}?"
 
 
@@ -285,7 +411,13 @@ def _continue(rng: random.Random, held: bool) -> tuple[str, str]:
         many = max(many, len(pattern) + 1)
         parts = (pattern * 4)[: many + 3]
     said = ", ".join(parts[:many])
-    asks = (f"continue: {said}", f"what comes next: {said}?", f"go on: {said}, ...", f"continue the list: {said}", f"{said}, and so on: what are the next three?")
+    asks = (
+        f"continue: {said}",
+        f"what comes next: {said}?",
+        f"go on: {said}, ...",
+        f"continue the list: {said}",
+        f"{said}, and so on: what are the next three?",
+    )
     return choose(rng, asks, held), ", ".join(parts[many:]) + "."
 
 
@@ -297,7 +429,13 @@ def _group(rng: random.Random, held: bool) -> tuple[str, str]:
         count = {3: "three", 4: "four", 5: "five"}[len(members)]
         plural = name if name in ("furniture", "clothing") else f"{name}s"
         kinds = f"kinds of {plural}" if name in ("furniture", "clothing") else plural
-        asks = (f"name {count} {kinds}", f"tell me {count} {kinds}", f"list {count} {kinds}", f"give me {count} {kinds}", f"do you know {count} {kinds}?")
+        asks: tuple[str, ...] = (
+            f"name {count} {kinds}",
+            f"tell me {count} {kinds}",
+            f"list {count} {kinds}",
+            f"give me {count} {kinds}",
+            f"do you know {count} {kinds}?",
+        )
         return choose(rng, asks, held), f"{capital(joined(members))}."
     other = rng.choice([g for g in GROUPS if g != name and one not in GROUPS[g]])
     first, second = (name, other) if rng.random() < 0.5 else (other, name)
@@ -311,10 +449,19 @@ def _group(rng: random.Random, held: bool) -> tuple[str, str]:
         mixed = [*rest, odd]
         rng.shuffle(mixed)
         said = ", ".join(mixed)
-        asks = (f"which one is {a(other)}: {said}?", f"find the {other}: {said}", f"which of these is {a(other)}: {said}?", f"{said}: which is {a(other)}?")
+        asks = (
+            f"which one is {a(other)}: {said}?",
+            f"find the {other}: {said}",
+            f"which of these is {a(other)}: {said}?",
+            f"{said}: which is {a(other)}?",
+        )
         return choose(rng, asks, held), f"{capital(odd)} is {a(other)}."
-    asks = (f"is {one} {a(first)} or {a(second)}?", f"{one}: {first} or {second}?", f"what is {one}, {a(first)} or {a(second)}?",
-            f"does {one} belong to {first} or {second}?")  # fmt: skip
+    asks = (
+        f"is {one} {a(first)} or {a(second)}?",
+        f"{one}: {first} or {second}?",
+        f"what is {one}, {a(first)} or {a(second)}?",
+        f"does {one} belong to {first} or {second}?",
+    )
     return choose(rng, asks, held), f"{capital(one)} is {a(name)}."
 
 
@@ -323,16 +470,36 @@ def _pair(rng: random.Random, held: bool) -> tuple[str, str]:
     a, b = rng.choice(PAIRS[kind])
     if kind == "opposites":
         a, b = (a, b) if rng.random() < 0.5 or a in ("young", "light", "find") else (b, a)
-        asks = (f"what is the opposite of {a}?", f"opposite of {a}?", f"the opposite of {a}", f"which word is the contrary of {a}?")
+        asks: tuple[str, ...] = (
+            f"what is the opposite of {a}?",
+            f"opposite of {a}?",
+            f"the opposite of {a}",
+            f"which word is the contrary of {a}?",
+        )
         return choose(rng, asks, held), f"The opposite of {a} is {b}."
     if kind == "plurals":
-        asks = (f"what is the plural of {a}?", f"plural of {a}?", f"one {a}, two ...?", f"how do you say more than one {a}?")
+        asks = (
+            f"what is the plural of {a}?",
+            f"plural of {a}?",
+            f"one {a}, two ...?",
+            f"how do you say more than one {a}?",
+        )
         return choose(rng, asks, held), f"The plural of {a} is {b}."
     if kind == "pasts":
-        asks = (f"what is the past tense of {a}?", f"past of {a}?", f"past tense of {a}", f"today I {a}, yesterday I ...?")
+        asks = (
+            f"what is the past tense of {a}?",
+            f"past of {a}?",
+            f"past tense of {a}",
+            f"today I {a}, yesterday I ...?",
+        )
         return choose(rng, asks, held), f"The past tense of {a} is {b}."
     a, b = (a, b) if rng.random() < 0.5 else (b, a)
-    asks = (f"what rhymes with {a}?", f"a rhyme for {a}?", f"find a rhyme for {a}", f"which word sounds like {a}?")
+    asks = (
+        f"what rhymes with {a}?",
+        f"a rhyme for {a}?",
+        f"find a rhyme for {a}",
+        f"which word sounds like {a}?",
+    )
     return choose(rng, asks, held), f"{capital(b)} rhymes with {a}."
 
 
@@ -349,40 +516,65 @@ def _email(rng: random.Random, held: bool) -> tuple[str, str]:
     opening = rng.choice(("write", "write me", "please write", "can you write", "draft"))
     head = f"{opening} {article} {tone}{mail}"
     if kind == 0:
-        asks = (f"{head} to {name} that moves the {what} from {days[0]} to {days[1]}{signed}", f"{head} to {name}{signed}: move the {what} from {days[0]} to {days[1]}",
-                f"{head} that asks {name} to move the {what} from {days[0]} to {days[1]}{signed}")  # fmt: skip
+        asks: tuple[str, ...] = (
+            f"{head} to {name} that moves the {what} from {days[0]} to {days[1]}{signed}",
+            f"{head} to {name}{signed}: move the {what} from {days[0]} to {days[1]}",
+            f"{head} that asks {name} to move the {what} from {days[0]} to {days[1]}{signed}",
+        )
         text = f"could we move the {what} from {days[0]} to {days[1]}? I hope that suits you."
     elif kind == 1:
-        asks = (f"{head} to {name} that cancels the {what} on {days[0]}{signed}", f"{head} to {name}{signed}: I cannot come to the {what} on {days[0]}",
-                f"{head} telling {name} that the {what} on {days[0]} is off{signed}")  # fmt: skip
+        asks = (
+            f"{head} to {name} that cancels the {what} on {days[0]}{signed}",
+            f"{head} to {name}{signed}: I cannot come to the {what} on {days[0]}",
+            f"{head} telling {name} that the {what} on {days[0]} is off{signed}",
+        )
         text = f"I am sorry, but I cannot come to the {what} on {days[0]}. I hope we find another day."
     else:
         thing = rng.choice(LISTS["things"])
-        asks = (f"{head} that thanks {name} for the {thing}{signed}", f"{head} to {name}{signed}: thank you for the {thing}", f"{head} of thanks to {name} for the {thing}{signed}")
+        asks = (
+            f"{head} that thanks {name} for the {thing}{signed}",
+            f"{head} to {name}{signed}: thank you for the {thing}",
+            f"{head} of thanks to {name} for the {thing}{signed}",
+        )
         text = f"thank you very much for the {thing}. I was very glad of it."
-    return choose(rng, asks, held), f"Dear {name},\n\n{text[0].upper() + text[1:]}{sign or chr(10) + chr(10) + 'Kind regards'}"
+    return choose(
+        rng, asks, held
+    ), f"Dear {name},\n\n{text[0].upper() + text[1:]}{sign or chr(10) + chr(10) + 'Kind regards'}"
 
 
 def _story(rng: random.Random, held: bool) -> tuple[str, str]:
-    hero = rng.choice((*GROUPS["animal"], "king", "queen", "robot", "baker", "sailor", "gardener", "child", "wizard", "clockmaker"))
-    adjective, place, thing = rng.choice(LISTS["adjectives"]), rng.choice(LISTS["spots"]), rng.choice(LISTS["things"])
+    hero = rng.choice(
+        (
+            *GROUPS["animal"],
+            "king",
+            "queen",
+            "robot",
+            "baker",
+            "sailor",
+            "gardener",
+            "child",
+            "wizard",
+            "clockmaker",
+        )
+    )
+    adjective, place, thing = (
+        rng.choice(LISTS["adjectives"]),
+        rng.choice(LISTS["spots"]),
+        rng.choice(LISTS["things"]),
+    )
     friend = rng.choice(GROUPS["animal"])
     name = value(rng, "person", held)
     a_hero = article(hero)
-    asks = (f"tell me a story about {a_hero}", f"write a short story about {a_hero}", f"a story about {a_hero}, please", f"can you tell me a story about {a_hero}?",
-            f"I would like a story with {a_hero} in it")  # fmt: skip
-    said = rng.choice(
-        (
-            f"Once there was {a_hero} called {name} who lived behind the {place}. One morning the {thing} was gone. "
-            f"{capital(article(adjective))} {friend} helped to look for it, and they found it under an old bench. From that day on they were friends.",
-            f"{capital(a_hero)} named {name} had {article(adjective)} {thing} and was afraid to lose it. One night {article(friend)} asked to borrow it. "
-            f"The {hero} said yes, and in the morning there were two. That is how {name} learned to share.",
-            f"In the {place} there lived {a_hero} who could not sleep. Every night {name}, for that was the name, counted stars with {article(friend)}. "
-            f"When they had counted them all, they began again, and the {hero} slept at last.",
-            f"{name} the {hero} wanted to see the sea. {capital(article(friend))} knew the way, and the {thing} was packed. "
-            f"They walked for three days. The sea was larger than {a_hero} can think, and they stayed until the evening.",
-        )
+    asks = (
+        f"tell me a story about {a_hero}",
+        f"write a short story about {a_hero}",
+        f"a story about {a_hero}, please",
+        f"can you tell me a story about {a_hero}?",
+        f"I would like a story with {a_hero} in it",
     )
+    slots = {"a_hero": a_hero, "hero": hero, "name": name, "place": place, "thing": thing, "friend": friend}
+    slots |= {"an_adjective": article(adjective), "a_friend": article(friend)}
+    said = ". ".join(capital(part) for part in fill(rng.choice(STORIES), slots).split(". "))
     return choose(rng, asks, held), said
 
 
@@ -391,22 +583,72 @@ def _repeat(rng: random.Random, held: bool) -> tuple[str, str]:
     parts = []
     for _ in range(rng.choice((1, 2, 2, 3, 3, 4, 6))):
         roll = rng.random()
-        parts.append(invented(rng) if roll < 0.4 else rng.choice(LISTS["nouns"]) if roll < 0.6 else value(rng, rng.choice(kinds), held))
+        parts.append(
+            invented(rng)
+            if roll < 0.4
+            else rng.choice(LISTS["nouns"])
+            if roll < 0.6
+            else value(rng, rng.choice(kinds), held)
+        )
     said = " ".join(parts)
     if rng.random() < 0.25:
         n = rng.choice((2, 3))
         said = rng.choice(SIMPLE)
         count = {2: "twice", 3: "three times"}[n]
-        return choose(rng, (f"say {said} {count}", f"write {said} {count}", f"repeat {said} {count}", f"{said}, {count} please"), held), " ".join([said] * n)
-    asks = (f"repeat: {said}", f"repeat after me: {said}", f"say {said}", f"say this: {said}", f"please repeat {said}", f"copy this: {said}",
-            f"write {said}", f"{said}\n\nRepeat that.", f"say exactly this: {said}")  # fmt: skip
+        return choose(
+            rng,
+            (
+                f"say {said} {count}",
+                f"write {said} {count}",
+                f"repeat {said} {count}",
+                f"{said}, {count} please",
+            ),
+            held,
+        ), " ".join([said] * n)
+    asks = (
+        f"repeat: {said}",
+        f"repeat after me: {said}",
+        f"say {said}",
+        f"say this: {said}",
+        f"please repeat {said}",
+        f"copy this: {said}",
+        f"write {said}",
+        f"{said}\n\nRepeat that.",
+        f"say exactly this: {said}",
+    )
     return choose(rng, asks, held), said
 
 
 TASKS: tuple[Task, ...] = (
-    _todo, _todo, _bullets, _unbullet, _sort, _sort, _reverse, _upper, _lower, _title, _tidy, _spell, _letters, _count_words,
-    _initial, _acronym, _extract, _extract, _replace, _polite, _continue, _group, _group, _pair, _pair, _email, _story, _repeat,
-)  # fmt: skip
+    _todo,
+    _todo,
+    _bullets,
+    _unbullet,
+    _sort,
+    _sort,
+    _reverse,
+    _upper,
+    _lower,
+    _title,
+    _tidy,
+    _spell,
+    _letters,
+    _count_words,
+    _initial,
+    _acronym,
+    _extract,
+    _extract,
+    _replace,
+    _polite,
+    _continue,
+    _group,
+    _group,
+    _pair,
+    _pair,
+    _email,
+    _story,
+    _repeat,
+)
 EXACT: tuple[Task, ...] = tuple(task for task in dict.fromkeys(TASKS) if task not in (_group, _pair, _story))
 """Those of which only one answer is right; the rest is learned by heart, or free."""
 
@@ -415,6 +657,8 @@ def tidy_case(rng: random.Random, text: str) -> str:
     """The question as people type it, without touching the text that the task is about."""
     head, colon, rest = text.partition(":")
     if colon and "\n" not in head:
+        if rng.random() < 0.4:
+            head = loosen(rng, head, frames=False)
         return casual(rng, head).rstrip("?.!") + colon + rest
     return capital(text) if rng.random() < 0.5 else text
 
@@ -424,5 +668,8 @@ def task(rng: random.Random, held: bool = False) -> list[Message]:
     messages: list[Message] = []
     for _ in range(1 if held else rng.choice((1, 1, 2))):
         asked, said = rng.choice(EXACT if held else TASKS)(rng, held)
-        messages += [Message("user", capital(asked) if held else tidy_case(rng, asked)), Message("assistant", said)]
+        messages += [
+            Message("user", capital(asked) if held else tidy_case(rng, asked)),
+            Message("assistant", said),
+        ]
     return messages
