@@ -221,13 +221,11 @@ def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None
     saved, losses = begun, torch.zeros((), device=device)
     for batch in ahead(lambda: batch_of(stream.draw(rows), end, device)):
         gone = (time.monotonic() - begun) / 60
-        if gone >= run.minutes:
-            break
         loss, balance = loss_of(model, batch)
         (loss + BALANCE * balance).backward()  # type: ignore[no-untyped-call]
         for optimizer in made:
             for group in optimizer.param_groups:
-                group["lr"] = group["full"] * rate(gone / run.minutes) * run.peak
+                group["lr"] = group["full"] * rate(min(1.0, gone / run.minutes)) * run.peak
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         step, tokens = step + 1, tokens + rows * run.length
@@ -248,6 +246,8 @@ def _train(run: Run, stream: Stream, tokenizer: Tokenizer, begun: float) -> None
         if time.monotonic() - saved > 120:
             save(out / "last.pt", model, step, tokens)
             saved = time.monotonic()
+        if gone >= run.minutes:
+            break
     save(out / "last.pt", model, step, tokens)
     _log(out, {"step": step, "held_loss": round(loss_of(model, held)[0].item(), 4), "end": True})
 

@@ -274,9 +274,9 @@ def test_a_run_writes_a_checkpoint_that_smallchat_reads_as_torch_does(tokenizer,
         context=128,
     )  # fmt: skip
     tokenizer.save(str(tmp_path / "tokenizer.json"))
-    train(Run(tmp_path, config, length=128, minutes=0.15, tokens_a_step=512, workers=1))
+    train(Run(tmp_path, config, length=128, minutes=0.05, tokens_a_step=512, workers=1))
     last = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[-1])
-    assert last["end"] and last["step"] > 1
+    assert last["end"] and last["step"] >= 1
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert saved["tokens"] == last["step"] * 512
     model = SmallThinker(ModelConfig(**saved["config"])).eval()
