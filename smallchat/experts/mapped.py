@@ -132,10 +132,11 @@ class MappedExperts(Generic[T]):
         return False
 
     def rest(self) -> None:
-        """Nothing is computed for a while: let go of what is mapped, since it may move meanwhile."""
-        if self._room is not None and self._fetched:
+        """Nothing is computed for a while: let go of experts that are mapped, since they may move meanwhile."""
+        if self._room is not None:
+            for layer, expert in self._fetched:
+                self._let_go(self._room, layer, expert)
             self._fetched.clear()
-            self._room.let_go(0, len(self._data))
 
     def resident(self) -> npt.NDArray[np.bool_]:
         """bool [layers, experts]: wholly in memory when last looked at, or used since."""
@@ -175,9 +176,12 @@ class MappedExperts(Generic[T]):
 
     def _made(self, room: Room[T], layer: int, expert: int) -> list[Bytes]:
         made = room.repacking.made(layer, self._parts(self._data, layer, expert))
+        self._let_go(room, layer, expert)
+        return made
+
+    def _let_go(self, room: Room[T], layer: int, expert: int) -> None:
         for offset, size in self._layout.ranges(layer, expert):
             room.let_go(offset, offset + size)
-        return made
 
     def _moved(self, layer: int, expert: int) -> bool:
         return self._room is not None and self._room.states[layer * self._layout.experts + expert] == MOVED
