@@ -132,7 +132,7 @@ class MappedExperts(Generic[T]):
         return False
 
     def rest(self) -> None:
-        """Nothing is computed for a while: let go of experts that are mapped, since they may move meanwhile."""
+        """Nothing is computed for a while: let go of mapped experts, since they may move meanwhile."""
         if self._room is not None:
             for layer, expert in self._fetched:
                 self._let_go(self._room, layer, expert)
