@@ -12,7 +12,7 @@ import threadpoolctl
 
 from smallchat import paths
 from smallchat.engine.caches import cache_bytes, make_caches
-from smallchat.engine.fitting import fits, fitting_chunk, touched_kv_bytes
+from smallchat.engine.fitting import fitting_chunk, touched_kv_bytes
 from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
@@ -178,9 +178,7 @@ class Crew:
                 )
             )
         if slab is None:  # while the other ranks do as much
-            # Not if for that what the system has read of the file must go: the next start would be slow.
-            ahead = fits(2 * model.weights.expert_bytes)
-            self.experts: OwnExperts = model.mapped(Share(0, setup.threads), setup.repack, ahead)
+            self.experts: OwnExperts = model.mapped(Share(0, setup.threads), setup.repack)
         else:
             self.experts = self._cached(slab)
         team = self.ranks.team if self.ranks else None

@@ -165,6 +165,7 @@ class Engine:
             else:
                 model = hold_dense(model, chosen.repacks)
                 chunk = fitting_chunk(chunk, plan.slots(size), config)
+            can_repack = _can_repack(model, plan, chosen, threads)
             engine = cls(
                 *(model, chosen, plan, card),
                 limit=limit,
@@ -173,7 +174,7 @@ class Engine:
                 chunk=chunk,
                 kv=kv,
                 sparse_head=sparse_head,
-                repack=repack is not False and _can_repack(model, plan, chosen, threads),
+                repack=repack is not False and can_repack,
                 checkpoints=checkpoints,
                 beside=beside,
             )
@@ -186,6 +187,11 @@ class Engine:
             engine.notes.append(
                 f"The model is larger than the memory that is free: it keeps within {limit >> 20} MiB. "
                 "Another budget: --mem, or /mem in the chat."
+            )
+        if repack and not can_repack:
+            engine.notes.append(
+                "Experts stay as they are in the file: to lay them out anew takes Q4_0, a newer ggml (on x86-64) "
+                "and free memory of twice their size."
             )
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
@@ -442,7 +448,8 @@ class Engine:
 
 
 def _can_repack(model: OpenModel, plan: budget.MemoryPlan, kernels: Kernels, threads: int) -> bool:
-    """Whether experts may be laid out anew: they stay in memory then."""
+    """Whether experts may be laid out anew."""
     # Of an expert that ranks share no columns can be cut then.
     shared = model.config.experts_used % threads
-    return kernels.repacks and not shared and plan.mapped and fits(model.weights.expert_bytes)
+    # Not if for that the system must drop what it has read of the file: the next start would be slow.
+    return kernels.repacks and not shared and plan.mapped and fits(2 * model.weights.expert_bytes)

@@ -49,10 +49,9 @@ class OpenModel:
         """One expert's matrices over its bytes."""
         return self.weights.layers[layer].expert(gate, up, down)
 
-    def mapped(self, share: Share, repack: bool, ahead: bool = False) -> MappedExperts[ExpertMatrices]:
-        """Experts that the mapped file serves; with `repack`, those that are used move to `image`, where
-        their types allow it, and with `ahead` others too. Every rank calls it, and brings there its share of
-        what else lies in `image`.
+    def mapped(self, share: Share, repack: bool) -> MappedExperts[ExpertMatrices]:
+        """Experts that the mapped file serves; with `repack`, they move to `image`, where their types allow
+        it, in time. Every rank calls it, and brings there its share of what else lies in `image`.
         """
         room = None
         if self.image is not None:
@@ -60,7 +59,7 @@ class OpenModel:
             if repack:
                 held = np.frombuffer(self.image.map, np.uint8)
                 at, experts = _rounded(self.gguf.size), self.config.layers * self.config.experts
-                room = Room(self._repacking(), held, held[at : at + experts], self.gguf.let_go, ahead)
+                room = Room(self._repacking(), held, held[at : at + experts], self.gguf.let_go)
         return MappedExperts(self.gguf.whole(), self.layout, self.wrap, room)
 
     def _repacking(self) -> Repacking[ExpertMatrices]:

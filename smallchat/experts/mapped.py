@@ -52,8 +52,6 @@ class Room(Generic[T]):
     """uint8 [layers · experts], shared too: `UNUSED`, `USED` or `MOVED`."""
     let_go: Callable[[int, int], None]
     """These bytes of the mapped file, from and to, are not wanted any more."""
-    ahead: bool
-    """Whether in pauses experts move that were not used yet."""
 
 
 class MappedExperts(Generic[T]):
@@ -118,12 +116,11 @@ class MappedExperts(Generic[T]):
         return found
 
     def warm(self) -> bool:
-        """Between two passes: move experts that were used, or are in memory, a few; False: all have moved."""
+        """Between two passes: move experts that are in memory, a few; False: all of them have moved."""
         room, until = self._room, time.monotonic() + MOVING_SECONDS
         if room is None:
             return False
-        wanted = self._resident.reshape(-1) & (room.states != MOVED) if room.ahead else room.states == USED
-        for at in np.flatnonzero(wanted).tolist():
+        for at in np.flatnonzero(self._resident.reshape(-1) & (room.states != MOVED)).tolist():
             layer, expert = divmod(at, self._layout.experts)
             if layer in room.repacking.layers:
                 self._move(room, layer, expert)

@@ -127,23 +127,6 @@ def test_pauses_lay_out_what_is_in_memory(threads: int) -> None:
         assert kinds(engine) == {TensorType.Q4_0}
 
 
-def test_pauses_lay_out_what_was_used_where_there_is_no_room_for_more(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    path = model(RECIPES["as released"]).path
-    with opened(path, "ggml", context=128) as engine:
-        size = engine.weights.expert_bytes
-    room = fitting.MachineMemory(1 << 30, int(1.5 * size / fitting.FREE_SHARE))
-    monkeypatch.setattr(fitting, "machine_memory", lambda: room)
-    with opened(path, "ggml", context=128, mem=1 << 29) as engine:
-        engine.experts.look(engine.config.layers)
-        assert not engine.warm()
-        engine.feed([1])
-        while engine.warm():
-            pass
-        assert kinds(engine) == {TensorType.Q4_0, TensorType.Q4_0_8X8}
-
-
 def test_a_budget_may_come_later() -> None:
     with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128) as engine:
         before, plan = said(engine), engine.plan
@@ -153,13 +136,23 @@ def test_a_budget_may_come_later() -> None:
         assert rms(said(engine), before.astype(np.float64)) < 0.15
 
 
-def test_what_would_not_fit_stays_in_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("asked", [None, True])
+def test_without_room_beside_the_file_experts_stay_in_it(
+    monkeypatch: pytest.MonkeyPatch, asked: bool | None
+) -> None:
     path = model(RECIPES["as released"]).path
-    monkeypatch.setattr(fitting, "machine_memory", lambda: fitting.MachineMemory(1 << 30, 1 << 20))
-    with opened(path, "ggml", context=128, mem=1 << 29) as engine:
+    with opened(path, "ggml", context=128) as engine:
+        size = engine.weights.expert_bytes
+    room = fitting.MachineMemory(1 << 30, int(1.5 * size / fitting.FREE_SHARE))
+    monkeypatch.setattr(fitting, "machine_memory", lambda: room)
+    with opened(path, "ggml", context=128, mem=1 << 29, repack=asked) as engine:
         assert engine.plan.mapped
         said(engine)
+        assert not engine.warm()
         assert kinds(engine) == {TensorType.Q4_0}
+        assert [note.startswith("Experts stay as they are") for note in engine.notes] == (
+            [True] if asked else []
+        )
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
