@@ -190,8 +190,8 @@ class Engine:
             )
         if repack and not can_repack:
             engine.notes.append(
-                "Experts stay as they are in the file: laying them out anew takes Q4_0, x86-64 and free memory "
-                "of twice their size."
+                "Experts stay as they are in the file: another layout takes Q4_0, x86-64 with AVX2, "
+                "and free memory of twice their size."
             )
         if sparse_head is not None and model.weights.predictor is None:
             engine.sparse_head = None
