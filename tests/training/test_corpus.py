@@ -12,9 +12,11 @@ from smallchat.training.corpus import (
     HOWTO,
     conversations,
     decline,
+    deeds,
     facts,
     foreign,
     grammar,
+    list_tasks,
     loose,
     mix,
     notes,
@@ -22,6 +24,7 @@ from smallchat.training.corpus import (
     passages,
     tasks,
     turns,
+    word_tasks,
 )
 from smallchat.training.corpus.intents import DECLINE, read
 from smallchat.training.corpus.source import lines
@@ -230,7 +233,7 @@ def test_a_neighbour_answers_another_question(kind):
         one = kind(rng)
         other = one.near(rng)
         assert one.line and other.line != one.line
-        if isinstance(one, facts.Event):
+        if isinstance(one, deeds.Event):
             same = [one.person == other.person, one.deed == other.deed, one.thing == other.thing]
             assert sum(same) <= 1, (one.line, other.line)
         elif isinstance(one, facts.Property):
@@ -248,7 +251,7 @@ def test_notes_come_in_the_form_of_the_chat():
 def test_tasks_are_done_right():
     rng = random.Random(35)
     for _ in range(200):
-        asked, said = tasks._sort(rng, False)
+        asked, said = list_tasks.sort(rng, False)
         parts = said.rstrip(".").split(", ")
         if parts[0].isdigit():
             values = [int(part) for part in parts]
@@ -256,12 +259,12 @@ def test_tasks_are_done_right():
         else:
             assert parts == sorted(parts, key=str.lower)
         assert all(part in asked for part in parts)
-        asked, said = tasks._upper(rng, False)
+        asked, said = word_tasks.upper(rng, False)
         assert said.isupper() and said.lower() in asked
-        asked, said = tasks._letters(rng, False)
+        asked, said = word_tasks.letters(rng, False)
         counted = re.fullmatch(r".*: (\w+) has (\d+) letters\.", said)
         assert counted and len(counted[1]) == int(counted[2])
-        asked, said = tasks._todo(rng, False)
+        asked, said = list_tasks.todo(rng, False)
         assert all(line.startswith("- ") and line[3:] in asked for line in said.splitlines())
 
 

@@ -71,6 +71,23 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def choose(rng: random.Random, options: tuple[str, ...], held: bool) -> str:
+    """One of several ways to ask. The last is kept for the evaluation, which takes it every other time."""
+    if held and rng.random() < 0.5:
+        return options[-1]
+    return rng.choice(options[:-1])
+
+
+def joined(parts: list[str]) -> str:
+    """a, b and c."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def article(noun: str) -> str:
+    """With a or an."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
 def typo(rng: random.Random, text: str) -> str:
     """One slip of the fingers inside a longer word: swapped, dropped, doubled or neighbouring letter."""
     words = [m.span() for m in re.finditer(r"[a-z]{4,}", text)]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from .facts import choose
-from .grammar import Message, capital, casual, expand, fill, question
+from .grammar import Message, capital, casual, choose, expand, fill, question
 from .loose import loosen
 from .source import lines
 from .words import LISTS

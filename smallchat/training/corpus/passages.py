@@ -10,7 +10,8 @@ import random
 from smallchat.notes.question import given
 from smallchat.notes.search import Hit
 
-from .facts import HEADINGS, TITLES, Asked, Fact, fact, filled, filler
+from .fact_parts import HEADINGS, TITLES, Asked, Fact, filled, filler
+from .facts import fact
 from .foreign import foreign
 from .grammar import Message, capital, casual, expand
 from .words import LISTS

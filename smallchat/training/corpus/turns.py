@@ -5,12 +5,10 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from .facts import choose
-from .grammar import Message, capital, casual
+from .grammar import Message, capital, casual, choose
 from .loose import loosen
-from .tasks import SIMPLE
 from .values import value
-from .words import invented
+from .words import SIMPLE, invented
 
 # What a user tells: slot of the value, ways to tell, what is answered, ways to ask later, the answer.
 TOLD = (

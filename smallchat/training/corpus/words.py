@@ -24,6 +24,14 @@ def _read() -> dict[str, list[str]]:
 
 
 LISTS = _read()
+SIMPLE = sorted(
+    {
+        word
+        for name in ("nouns", "pets", "colours", "foods", "adjectives")
+        for word in LISTS[name]
+        if word.isalpha()
+    }
+)
 
 
 def invented(rng: random.Random) -> str:
@@ -33,3 +41,19 @@ def invented(rng: random.Random) -> str:
         rng.choice(LISTS["starts"]) + rng.choice(LISTS["middles"]) for _ in range(count)
     ) + rng.choice(LISTS["ends"])
     return word.capitalize()
+
+
+def word(rng: random.Random) -> str:
+    """A word: of the lists, or one nobody has seen."""
+    return rng.choice(SIMPLE) if rng.random() < 0.7 else invented(rng).lower()
+
+
+def words(rng: random.Random, low: int, high: int) -> list[str]:
+    """Different words."""
+    wanted = rng.randrange(low, high + 1)
+    found: list[str] = []
+    while len(found) < wanted:
+        one = word(rng)
+        if one not in found:
+            found.append(one)
+    return found
