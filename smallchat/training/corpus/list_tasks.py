@@ -105,7 +105,7 @@ def sort(rng: random.Random, held: bool) -> tuple[str, str]:
             f"order the numbers {said}{how}",
         )
         return choose(rng, asks, held), ", ".join(map(str, sorted(numbers, reverse=down))) + "."
-    parts = [capital(w) if rng.random() < 0 else w for w in words(rng, 3, 6)]
+    parts = words(rng, 3, 6)
     if rng.random() < 0.3:
         parts = rng.sample(LISTS["people"][:-12], rng.choice((3, 4, 5)))
         parts = [p for p in parts if p.isalpha()] or ["Ben", "Anna"]
