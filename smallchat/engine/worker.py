@@ -48,6 +48,9 @@ IDLE_SECONDS = 2.0
 MOST_ALTERNATIVES = 64
 END_SECONDS = 1.0
 """Once nobody is there any more: for ending an answer, and for keeping what was read as a checkpoint."""
+TOGETHER_SECONDS = 0.1
+"""Tokens that come within this time go to the screen together, which draws no oftener: each time it is woken
+takes the processor from the decoder for a while."""
 WARM_SECONDS = 0.01
 """… and this often it goes on with reading what is likely to be wanted."""
 IDLE_LAYERS = 4
@@ -75,7 +78,7 @@ class Worker:
         self._cancelled: set[int] = set()
         self._ended = False
         self._engine: Engine | None = None
-        self._last_telemetry = 0.0
+        self._last_telemetry = self._sent_at = 0.0
         self._last_sent = b""
 
     def listen(self, source: BinaryIO) -> None:
@@ -227,7 +230,7 @@ class Worker:
             generated += token.finish != "stop"
             decoded += token.seconds
             reason = token.finish or reason
-            self._send(number, token)
+            self._write(dump(Envelope(number, token)), TOGETHER_SECONDS if token.index else 0.0)
             self._telemetry(number)
         self._cancelled.discard(number)
         self._telemetry(number, force=True)
@@ -269,10 +272,14 @@ class Worker:
     def _send(self, number: int, event: Event) -> None:
         self._write(dump(Envelope(number, event)))
 
-    def _write(self, line: bytes) -> None:
+    def _write(self, line: bytes, together: float = 0.0) -> None:
+        """Send a line; it waits for the next one where the last went less than `together` seconds ago."""
+        now = time.monotonic()
         try:
             self._output.write(line)
-            self._output.flush()
+            if now - self._sent_at >= together:
+                self._output.flush()
+                self._sent_at = now
         except (BrokenPipeError, ValueError):
             os._exit(0)
 

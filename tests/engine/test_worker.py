@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -10,7 +11,10 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import asdict
+from itertools import accumulate
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import psutil
@@ -38,6 +42,7 @@ from smallchat.engine.events import (
     dump,
     parse,
 )
+from smallchat.engine.worker import Worker
 from smallchat.errors import EngineError, ExitCode
 from smallchat.settings import Sampling
 from tests.support.engines import opened
@@ -119,6 +124,30 @@ async def test_an_answer_streams_and_ends() -> None:
         assert last.context_used == finished.prompt_tokens + len(tokens) - 1
         assert last.decode_speed > 0
         assert last.prompt_speed > 0
+
+
+def test_tokens_that_come_fast_wake_the_screen_together_but_for_the_first() -> None:
+    class Pipe(io.BytesIO):
+        """Remembers how much had been written at each flush."""
+
+        sent: ClassVar[list[int]] = []
+
+        def flush(self) -> None:
+            self.sent.append(self.tell())
+
+    pipe = Pipe()
+    worker = Worker(pipe)
+    worker.serve({"request": 1, "operation": "load", "path": str(model(Recipe()).path), "threads": 1})
+    messages = [asdict(message) for message in HELLO]
+    ask = {"request": 2, "operation": "chat", "messages": messages, "sampling": asdict(GREEDY)}
+    worker.serve(ask | {"max_tokens": 40})
+    lines = pipe.getvalue().splitlines(keepends=True)
+    ends = dict(zip(accumulate(map(len, lines)), (parse(line).event for line in lines), strict=True))
+    tokens = {end: event for end, event in ends.items() if isinstance(event, Token)}
+    assert len(tokens) > 10
+    assert next(end for end, token in tokens.items() if token.index == 0) in pipe.sent
+    assert len([end for end in tokens if end in pipe.sent]) < len(tokens) / 2
+    assert max(ends) == pipe.sent[-1]  # nothing is kept back in the end
 
 
 async def test_at_rest_it_works_out_what_other_budgets_would_give() -> None:
