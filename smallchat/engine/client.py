@@ -42,7 +42,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """What to load, and how; the same meanings as `Engine.load`."""
+    """What to load, and how; the same meanings as `Engine.load`, for a conversation."""
 
     path: Path
     mem: int | None = None

@@ -120,7 +120,7 @@ class Engine:
         chunk: int = DEFAULT_CHUNK,
         kv: KVType = DEFAULT_KV,
         sparse_head: SparseHead | None = None,
-        repack: bool | None = None,
+        repack: bool | None = False,
         beside: int = 0,
         checkpoints: int = 0,
     ) -> Engine:
@@ -132,9 +132,9 @@ class Engine:
         machine); `context` the tokens that must fit (the default means: at most that many); `chunk` the
         prompt tokens of one forward pass; `kv` the type of the KV cache, "f32", "f16" or "q8"; `sparse_head`
         lets the file's LM head predictor, where it has one, leave out rows of the head; `repack` lays experts
-        out anew for the processor, by `warm` or when they are used, where that can be done (None: yes);
-        `checkpoints` are the bytes of disk, in the cache folder, where `save_some` keeps what was read (0:
-        none, and none is looked for).
+        out anew for the processor, by `warm` or when they are used (None: where that can be done), so that
+        sums are made in another order than those within a budget; `checkpoints` are the bytes of disk, in the
+        cache folder, where `save_some` keeps what was read (0: none, and none is looked for).
 
         Raises `ModelError`, `BudgetError`, `ContextError`, `KernelError` or `UsageError`, each one line that
         names the file or flag; nothing stays open then.

@@ -62,7 +62,7 @@ def test_what_is_said_changes_by_rounding_only(name: str, threads: int) -> None:
     with opened(path, "ggml", threads, context=128, repack=False) as engine:
         before = said(engine)
         assert kinds(engine) == {TensorType.Q4_0}
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=None) as engine:
         after = said(engine)
         assert (TensorType.Q4_0_8X8 in kinds(engine)) == (
             not recipe.transposed and recipe.used % threads == 0
@@ -77,13 +77,13 @@ def test_what_is_said_changes_by_rounding_only(name: str, threads: int) -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_what_was_repacked_before_changes_nothing(name: str, threads: int) -> None:
     path = model(RECIPES[name]).path
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=None) as engine:
         first = said(engine)
         for token in range(200, 260):  # other experts
             engine.clear()
             engine.feed([token])
         assert np.array_equal(said(engine), first)
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=None) as engine:
         for token in range(60):
             engine.clear()
             engine.feed([token])
@@ -108,9 +108,9 @@ def test_a_budget_says_the_same_to_the_last_bit(threads: int) -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_pauses_lay_out_what_is_in_memory(threads: int) -> None:
     path = model(RECIPES["as released"]).path
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=None) as engine:
         expected = said(engine)
-    with opened(path, "ggml", threads, context=128) as engine:
+    with opened(path, "ggml", threads, context=128, repack=None) as engine:
         engine.experts.look(engine.config.layers)
         assert engine.experts.resident().all()  # the file was just read
         assert kinds(engine) == {TensorType.Q4_0}
@@ -128,7 +128,7 @@ def test_pauses_lay_out_what_is_in_memory(threads: int) -> None:
 
 
 def test_a_budget_may_come_later() -> None:
-    with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128) as engine:
+    with opened(model(RECIPES["as released"]).path, "ggml", 2, context=128, repack=None) as engine:
         before, plan = said(engine), engine.plan
         engine.resize(plan.weights + plan.kv + budget.PROGRAM_BYTES + budget.RANK_BYTES + 6 * plan.slot)
         assert isinstance(engine.experts, CachedExperts)
@@ -141,7 +141,7 @@ def test_without_room_beside_the_file_experts_stay_in_it(
     monkeypatch: pytest.MonkeyPatch, asked: bool | None
 ) -> None:
     path = model(RECIPES["as released"]).path
-    with opened(path, "ggml", context=128) as engine:
+    with opened(path, "ggml", context=128, repack=None) as engine:
         size = engine.weights.expert_bytes
     room = fitting.MachineMemory(1 << 30, int(1.5 * size / fitting.FREE_SHARE))
     monkeypatch.setattr(fitting, "machine_memory", lambda: room)
@@ -156,13 +156,13 @@ def test_without_room_beside_the_file_experts_stay_in_it(
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux says what is mapped")
 def test_what_is_repacked_is_no_longer_mapped() -> None:
     path = model(Recipe(layers=4, type="Q4_0", hidden=512, head=64, width=1024, seed=86)).path
-    with opened(path, "ggml", context=128) as engine:
+    with opened(path, "ggml", context=128, repack=None) as engine:
         for token in range(100):
             engine.clear()
             engine.feed([token])
         assert kinds(engine) == {TensorType.Q4_0_8X8}
         assert mapped_bytes(path) < engine.weights.expert_bytes / 8
-    with opened(path, "ggml", context=128) as engine:
+    with opened(path, "ggml", context=128, repack=None) as engine:
         experts = engine.experts
         assert isinstance(experts, MappedExperts)
         for layer, expert in np.ndindex(experts.resident().shape):
