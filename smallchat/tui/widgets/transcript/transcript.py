@@ -26,6 +26,8 @@ MOST = 16
 """Above this many, `tidy` takes the oldest down."""
 PAGES = 2
 """… as far as what is left fills the screen so often."""
+PATIENCE = 20
+"""So often it is waited for mounted messages to be laid out."""
 
 
 class Transcript(Marking):
@@ -221,9 +223,12 @@ class Transcript(Marking):
             self._wants_later = True
             self._wake()
 
-    def _fill(self) -> None:
+    def _fill(self, patience: int = PATIENCE) -> None:
         """Without anything to scroll, nobody could reach the other messages."""
-        if not self.max_scroll_y:
+        if patience and self._views and not self._views[-1].virtual_region.height:
+            # Not laid out yet: nothing is known of what there is to scroll.
+            self.call_after_refresh(self._fill, patience - 1)
+        elif not self.max_scroll_y:
             self.load_older()
             self._load_later()
 
