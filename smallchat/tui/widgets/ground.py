@@ -32,7 +32,7 @@ class Placed(Widget):
     tells the screen behind its first layout what it asked for before it was there.
     """
 
-    virtual_size = Reactive(Size(0, 0))
+    virtual_size = Reactive(Size(0, 0), repaint=False)
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False

@@ -7,9 +7,11 @@ and puts it up again for every word that is added to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
 
 from textual.app import ComposeResult
 from textual.content import Content
+from textual.geometry import Region
 from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Label
@@ -25,6 +27,7 @@ from textual.widgets._markdown import (  # no public names yet
 from textual.widgets.markdown import MarkdownBlock
 
 from smallchat.tui.widgets.ground import Column, Placed, Row, lines
+from smallchat.tui.widgets.transcript.wrapped import Wrapped
 
 AHEAD = 200
 """Cells that a growing paragraph takes before it needs them, in whole lines: it grows a few at once."""
@@ -39,17 +42,32 @@ class AnswerParagraph(MarkdownParagraph, Placed):
     """A paragraph that takes `AHEAD` cells more than it needs while it grows, until `settle`."""
 
     _ahead = False
+    _since: int | None = None
+    """The first line that is to be drawn; None: all of them."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """See `Static.update`."""
         width, height = self.content_size
         if layout and width and isinstance(content, Content):
+            before = self.content
+            content = wrapped = Wrapped(content, before if isinstance(before, Content) else None)
             needed = lines(self, content)
+            self._since = wrapped.since
             if needed > height:
                 self._ahead = True
                 self.styles.min_height = needed + ahead(width)
             layout = needed != height and not self._ahead
         super().update(content, layout=layout)
+        self._since = None
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """See `Widget.refresh`."""
+        if self._since and not regions:
+            width, height = self.content_size
+            regions = (Region(0, self._since, width, max(0, height - self._since)),)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
 
     def settle(self) -> None:
         """Take no more lines than the text has."""
