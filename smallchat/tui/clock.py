@@ -13,7 +13,7 @@ TICK = 0.25
 """Seconds between two drawings: fast enough to read along, and the processor is the model's."""
 SLOWEST = 0.4
 """… and at the most, where drawing takes long."""
-SHARE = 0.04
+SHARE = 0.03
 """Of one processor core that drawing should take. The model computes on all cores in step, so what one of
 them lacks, it lacks as a whole."""
 

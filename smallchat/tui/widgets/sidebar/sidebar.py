@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.events import Resize
+from textual.geometry import Size
 from textual.message import Message
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
@@ -32,6 +33,14 @@ class Entries(OptionList, Placed):
     """The list. What its keys do to a conversation, the screen does."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.sidebar_bindings()
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        """See `Widget._size_updated`. Textual takes the list for changed at every layout, and draws it anew."""
+        if size == self._size:
+            return False
+        return super()._size_updated(size, virtual_size, container_size, layout)
 
 
 class Field(Input):
