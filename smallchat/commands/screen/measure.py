@@ -19,6 +19,8 @@ from smallchat.settings import BUILTIN, Settings
 
 STARTS = 5
 IDLE_SECONDS = 8.0
+PAUSE_SECONDS = 4.0
+"""Before something is asked: experts are laid out anew meanwhile, as `bench.measure` lets them be too."""
 STREAM_SECONDS = 8.0
 KEYS = 24
 LONG, LONGEST = 300, 1000
@@ -147,6 +149,7 @@ def talking(place: Place) -> dict[str, Any]:
     with place.open() as app:
         app.wait("Enter sends")
         app.wait(LAST)
+        time.sleep(PAUSE_SECONDS)
         mark = app.mark()
         app.type("Tell me everything.\r")
         app.wait(_READING, mark)
