@@ -23,6 +23,9 @@ from smallchat.tui.widgets.panel.lines import ROLES
 
 OWN_MEMORY_SECONDS = 2.0
 """Between two looks at our own memory: each costs milliseconds."""
+CALM_SECONDS = 0.5
+"""Between two drawings while an answer comes: figures that change faster cannot be read, and what drawing
+takes, the decoder lacks."""
 LINES_KEPT = 128
 """Drawn lines that are kept, in case they are to be drawn again: each is some fifty objects for the garbage
 collector to look at."""
@@ -52,6 +55,7 @@ class Panel(Widget, can_focus=False):
         super().__init__(id="panel")
         self._shown = Shown()
         self._own_at = -OWN_MEMORY_SECONDS
+        self._at = -CALM_SECONDS
         self._arrangement = Arrangement(())
         self._strip = lru_cache(maxsize=LINES_KEPT)(self._paint)
         self._full = False
@@ -76,8 +80,12 @@ class Panel(Widget, can_focus=False):
         """Draw what changed since the last time. Nothing is done while the panel is hidden."""
         if not self.shown:
             return
+        now = time.monotonic()
+        if dialogue.answer is not None and now - self._at < CALM_SECONDS:
+            return
+        self._at = now
         own = self._shown.own
-        if dialogue.telemetry is not None and (now := time.monotonic()) - self._own_at >= OWN_MEMORY_SECONDS:
+        if dialogue.telemetry is not None and now - self._own_at >= OWN_MEMORY_SECONDS:
             own, self._own_at = memory.own_memory(), now
         self._update(
             replace(

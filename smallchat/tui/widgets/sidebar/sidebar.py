@@ -37,7 +37,7 @@ class Entries(OptionList, Placed):
     def _size_updated(
         self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
     ) -> bool:
-        """See `Widget._size_updated`. Textual takes the list for changed at every layout, and draws it anew."""
+        """See `Widget._size_updated`. Textual takes the list for changed at every layout."""
         if size == self._size:
             return False
         return super()._size_updated(size, virtual_size, container_size, layout)
