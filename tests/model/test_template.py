@@ -361,7 +361,9 @@ ENDLESS = {
     + MANY
     + "{% set y = ns.x|tojson|upper|lower|upper|lower %}{% endfor %}",
     "reversing again": MANY + MANY + "{% set y = range(9999)|reverse|list|reverse %}{% endfor %}{% endfor %}",
-    "joining again": MANY + MANY + "{% set y = range(9999)|map('string')|join|length %}{% endfor %}{% endfor %}",
+    "joining again": MANY
+    + MANY
+    + "{% set y = range(9999)|map('string')|join|length %}{% endfor %}{% endfor %}",
     "comparing again": "{% set l = range(9999) %}" + MANY + "{% if l == l %}{% endif %}{% endfor %}",
     "nested dictionaries": "{% set d = {'a': 1} %}" + "{% set d = {'a': d, 'b': d} %}" * 40 + "{{ d }}",
     "nested lists of themselves": "{% set l = [1] %}" + "{% set l = [l, l] %}" * 40 + "{{ l }}",
