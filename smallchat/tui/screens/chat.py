@@ -27,7 +27,7 @@ from smallchat.tui.completing import complete
 from smallchat.tui.dialogue import Dialogue
 from smallchat.tui.editor import edit
 from smallchat.tui.faults import Guarded, tell_fault
-from smallchat.tui.frames import one_frame
+from smallchat.tui.frames import Frames, one_frame
 from smallchat.tui.history import History
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.conversations import Conversations
@@ -58,6 +58,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
 
     def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store: Store) -> None:
         super().__init__()
+        self._compositor = Frames()
         self._settings = settings
         self._load = load
         self._store = store
