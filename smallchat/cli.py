@@ -219,7 +219,7 @@ def bench(
     if screen:
         from smallchat.commands.screen import command
 
-        command.run(settings.load(flags), synthetic, as_json)
+        command.run(settings.load(flags), repeat, synthetic, as_json)
         return
     bench.run(settings.load(flags), bench.Work(prompt, answer, start_at, repeat), synthetic, as_json)
 

@@ -20,12 +20,29 @@ def test_the_app_is_measured(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setattr(measure, "IDLE_SECONDS", 0.2)
     monkeypatch.setattr(measure, "KEYS", 6)
     monkeypatch.setattr(measure, "LONGEST", 40)
-    command.run(Settings(), None, as_json=True)
+    command.run(Settings(), 1, None, as_json=True)
     facts = json.loads(capsys.readouterr().out)
     assert 0 < facts["first_frame_s"] < 30
     assert 0 < facts["key_idle_s"] <= facts["key_idle_worst_s"] < 10
     assert (facts["open_messages"], facts["app_tokens_per_s"]) == (40, None)
     assert 0 < facts["open_s"] < 30
+
+
+def test_rounds_come_together_as_medians_and_worst_keys():
+    from smallchat.commands.screen.measure import together
+
+    measured = [
+        {"app_tokens_per_s": speed, "key_writing_worst_s": worst, "decode_share": share}
+        for speed, worst, share in ((30.0, 0.01, 0.9), (36.0, 0.04, 0.95), (31.0, 0.02, 0.93))
+    ]
+    facts = together([{"app_tokens_per_s": None}, *measured])
+    assert facts == {
+        "app_tokens_per_s": 31.0,
+        "key_writing_worst_s": 0.04,
+        "decode_share": 0.93,
+        "decode_shares": [0.9, 0.95, 0.93],
+    }
+    assert together([{"app_tokens_per_s": None}]) == {"app_tokens_per_s": None}
 
 
 def test_text_is_found_across_colours_and_pieces(tmp_path: Path) -> None:

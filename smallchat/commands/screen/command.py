@@ -11,8 +11,9 @@ from smallchat.settings import Settings, UsageError
 from smallchat.tui.text import speed
 
 
-def run(settings: Settings, synthetic: str | None, as_json: bool) -> None:
-    """Measure the app on the model of `settings`, or the `synthetic` one of that name.
+def run(settings: Settings, repeat: int, synthetic: str | None, as_json: bool) -> None:
+    """Measure the app on the model of `settings`, or the `synthetic` one of that name; answers so many times
+    as `repeat` says.
 
     Raises `SmallchatError`.
     """
@@ -25,7 +26,7 @@ def run(settings: Settings, synthetic: str | None, as_json: bool) -> None:
 
         settings = replace(settings, model=str(path_of(synthetic)))
 
-    facts = measure(settings)
+    facts = measure(settings, repeat)
     if as_json:
         print(json.dumps(facts))
         return
@@ -56,6 +57,7 @@ def _table(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "decode",
-            f"{facts['decode_share']:.2f} of {speed(facts['bench_tokens_per_s'])} tok/s without the app",
+            f"{facts['decode_share']:.2f} of {speed(facts['bench_tokens_per_s'])} tok/s without the app "
+            f"({', '.join(f'{share:.2f}' for share in facts['decode_shares'])})",
         ),
     ]

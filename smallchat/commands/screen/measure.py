@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -83,27 +84,47 @@ class Place:
         return turn
 
 
-def measure(settings: Settings) -> dict[str, Any]:
+def measure(settings: Settings, repeat: int = 1) -> dict[str, Any]:
     """All figures by name: seconds, shares of one processor core, tokens a second.
 
-    Raises `SmallchatError`.
+    So many times as `repeat` says, an answer in the app and then decoding without it: medians, and of keys
+    the slowest of all. Raises `SmallchatError`.
     """
     facts: dict[str, Any] = {"app_tokens_per_s": None}
-    phases = [("starting", start), ("opening a conversation", opening)]
+    for what, phase in (("starting", start), ("opening a conversation", opening)):
+        facts |= _alone(settings, what, phase)
     if settings.model != BUILTIN:  # its answers are over before anything can be measured
-        phases.append(("talking", talking))
-    for what, phase in phases:
-        bench.narrate(what)
-        with tempfile.TemporaryDirectory() as home:
-            facts |= phase(Place(Path(home), settings))
+        facts |= together([_round(settings, number) for number in range(repeat)])
+    bench.narrate("")
+    return facts
+
+
+def _alone(settings: Settings, what: str, phase: Callable[[Place], dict[str, Any]]) -> dict[str, Any]:
+    bench.narrate(what)
+    with tempfile.TemporaryDirectory() as home:
+        return phase(Place(Path(home), settings))
+
+
+def _round(settings: Settings, number: int) -> dict[str, Any]:
+    """An answer in the app, and the same work without it."""
+    facts = _alone(settings, f"talking ({number + 1})", talking)
     if facts["app_tokens_per_s"] is not None:
-        bench.narrate("decoding without the app")
+        bench.narrate(f"decoding without the app ({number + 1})")
         work = bench.Work(1, facts["gen_tokens"], facts["prompt_tokens"] - 1, 1)
         alone = bench.measure(replace(settings, context=facts["prompt_tokens"] + facts["gen_tokens"]), work)
         facts["bench_tokens_per_s"] = alone["decode_tokens_per_s"]
         facts["decode_share"] = facts["app_tokens_per_s"] / alone["decode_tokens_per_s"]
-    bench.narrate("")
     return facts
+
+
+def together(rounds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The medians of all rounds that measured something, the worst of what is a worst, and all shares."""
+    measured = [facts for facts in rounds if facts["app_tokens_per_s"] is not None]
+    if not measured:
+        return dict(rounds[0])
+    over = {name: max if name.endswith("_worst_s") else median for name in measured[0]}
+    facts = {name: over[name](one[name] for one in measured) for name in measured[0]}
+    return facts | {"decode_shares": [one["decode_share"] for one in measured]}
 
 
 def start(place: Place) -> dict[str, Any]:
