@@ -36,7 +36,7 @@ class Frames(Compositor):
 
     def _get_renders(self, crop: Region | None = None) -> Iterable[tuple[Region, Region, list[Strip]]]:
         """See `Compositor._get_renders`: each widget's region, where of it is seen, and those lines."""
-        if crop is None:
+        if not crop:
             yield from super()._get_renders()
             return
         rows = Region(0, crop.y, self.size.width, crop.height)

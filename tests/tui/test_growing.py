@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from textual.content import Content
 
 from smallchat.tui.widgets.transcript.growing import AnswerParagraph, ahead
 from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
@@ -67,6 +68,32 @@ async def test_a_paragraph_takes_lines_ahead_only_while_it_grows() -> None:
         await run.until(lambda: paragraph.size.height == needed + ahead(paragraph.size.width))
         run.engine.finish()
         await run.until(lambda: paragraph.size.height == needed)
+
+
+async def test_while_it_grows_a_paragraph_shows_all_that_was_said() -> None:
+    text = LONG + "**two words** and 中文字字字字字字字字字字字字字字字字字字字字字字字字字字字 " + LONG
+    async with running(size=(120, 60)) as run:
+        await run.ask("go?")
+        for start in range(0, len(text), 30):
+            run.engine.say(text[start : start + 30])
+            await run.until(
+                lambda end=start + 30: (
+                    (found := run.app.screen.query(AnswerMarkdown)) and found.last().source == text[:end]
+                )
+            )
+            await run.settle_frames()
+            paragraph = run.app.screen.query(AnswerParagraph).last()
+            drawn = [line.text.rstrip() for line in paragraph.render_lines(paragraph.size.region)]
+            assert [*filter(None, drawn)] == wrapped(paragraph)
+        run.engine.finish()
+
+
+def wrapped(paragraph: AnswerParagraph) -> list[str]:
+    """The lines of its text, as Textual wraps it from the first word on."""
+    content = paragraph.content
+    assert isinstance(content, Content)
+    lines = Content(content.plain)._wrap_and_format(paragraph.content_size.width)
+    return [line.plain.rstrip() for line in lines]
 
 
 async def test_a_list_that_grows_keeps_its_items() -> None:
