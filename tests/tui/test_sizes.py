@@ -75,6 +75,24 @@ async def test_a_resize_keeps_the_reader_s_place() -> None:
         assert any(abs(int(number) - int(top)) <= 1 for number in shown)
 
 
+async def test_a_reader_near_the_end_keeps_the_place_in_wider_lines() -> None:
+    """The text gets shorter than the place was far down: that is no scrolling to the end."""
+    words = " ".join(f"w{number:04}" for number in range(900))
+    async with running(size=(60, 30)) as run:
+        await run.answer("hm?", words)
+        await run.shows("w0899")
+        await run.pilot.press("pageup")
+        await run.until(lambda: "more below" in run.hint)
+        await run.settle_frames()
+        top = next(line for line in run.screen.split("\n")[2:] if " w0" in line).split()[0]
+        for width in (90, 120):
+            await run.pilot.resize_terminal(width, 30)
+            await run.settle_frames()
+            shown = [word for word in run.screen.split() if word.startswith("w0")]
+            assert any(abs(int(word[1:]) - int(top[1:])) < 40 for word in shown[:20])
+        assert "more below" in run.hint
+
+
 async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:
     async with running(size=(80, 24)) as run:
         await run.shows("SmallThinker 4B · Q4_0")

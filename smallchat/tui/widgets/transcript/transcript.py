@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.events import Resize
+from textual.geometry import Size
 
 from smallchat.chat.records import Conversation, Turn
 from smallchat.chat.session import Session
@@ -52,6 +53,8 @@ class Transcript(Marking):
         self._place: tuple[TurnView, float] | None = None
         self._wants_older = False
         self._wants_later = False
+        self._rewrapping = False
+        """It gets another width; where that leaves the reader is not where the reader went."""
         self._placing = False
         """Older messages are mounted; the reader is about to be put back to the same place."""
         # An anchored container pushes short content to its bottom; this one is never short.
@@ -204,7 +207,7 @@ class Transcript(Marking):
         """Remember the place for the next resize, and bring older messages at the top."""
         super().watch_scroll_y(old_value, new_value)
         # Looking for the place makes Textual lay out what is not visible too: only where it will be needed.
-        if self._anchor_released and not self._wants_older:
+        if self._anchor_released and not self._wants_older and not self._rewrapping:
             self._place = self._find_place()
             if new_value < 1 <= old_value:
                 self.load_older()
@@ -258,6 +261,21 @@ class Transcript(Marking):
             if region.height and region.bottom > self.scroll_y:
                 return view, (self.scroll_y - region.y) / region.height
         return None
+
+    def _size_updated(
+        self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
+    ) -> bool:
+        """See `Widget._size_updated`."""
+        self._rewrapping = size.width != self._size.width
+        try:
+            return super()._size_updated(size, virtual_size, container_size, layout)
+        finally:
+            self._rewrapping = False
+
+    def _check_anchor(self) -> None:
+        # Wider lines are fewer: the end may then be where the reader is, who did not go there.
+        if not self._rewrapping:
+            super()._check_anchor()
 
     def on_resize(self, event: Resize) -> None:
         """Lines wrap anew: keep the same words at the top."""
