@@ -21,17 +21,23 @@ _WHERE = ("in the <spot>", "in <place>", "at the <shop>")
 
 
 @dataclass
-class Event:
-    """Somebody did, or will do, something to something: when, where, with whom, why, at what price."""
+class _Told:
+    """What a line tells of a deed; what is not given is drawn."""
 
     rng: random.Random
     held: bool = False
-    person: str = ""
     deed: Deed | None = None
     thing: str = ""
     kind: str = ""
     line: str = ""
     extras: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Event(_Told):
+    """Somebody did, or will do, something to something: when, where, with whom, why, at what price."""
+
+    person: str = ""
 
     def __post_init__(self) -> None:
         rng = self.rng
@@ -219,16 +225,8 @@ _HOW_ASKED = {
 
 
 @dataclass
-class Advice:
+class Advice(_Told):
     """Something to be done, said to whoever reads: prune the apple tree in February."""
-
-    rng: random.Random
-    held: bool = False
-    deed: Deed | None = None
-    thing: str = ""
-    kind: str = ""
-    line: str = ""
-    extras: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rng = self.rng
