@@ -42,15 +42,14 @@ class AnswerParagraph(MarkdownParagraph, Placed):
     """A paragraph that takes `AHEAD` cells more than it needs while it grows, until `settle`."""
 
     _ahead = False
-    _since: int | None = None
-    """The first line that is to be drawn; None: all of them."""
+    _since = 0
+    """The first line that is to be drawn."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """See `Static.update`."""
         width, height = self.content_size
         if layout and width and isinstance(content, Content):
-            before = self.content
-            content = wrapped = Wrapped(content, before if isinstance(before, Content) else None)
+            content = wrapped = Wrapped(content, self.content)
             needed = lines(self, content)
             self._since = wrapped.since
             if needed > height:
@@ -58,7 +57,7 @@ class AnswerParagraph(MarkdownParagraph, Placed):
                 self.styles.min_height = needed + ahead(width)
             layout = needed != height and not self._ahead
         super().update(content, layout=layout)
-        self._since = None
+        self._since = 0
 
     def refresh(
         self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False

@@ -26,7 +26,7 @@ class Wrapped(Content):
 
     __slots__ = ("_before", "_key", "_lines", "_starts", "_strips", "_strips_style", "since")
 
-    def __init__(self, content: Content, before: Content | None = None) -> None:
+    def __init__(self, content: Content, before: object = None) -> None:
         super().__init__(content.plain, [*content.spans], strip_control_codes=False)
         self._before = before if isinstance(before, Wrapped) and before._key is not None else None
         self._key: tuple[int, str] | None = None
@@ -74,13 +74,14 @@ class Wrapped(Content):
         key = width, overflow
         if key == self._key:
             return
-        before = self._before
-        same = before is not None and before._key == key
-        self.since = self._unchanged(before, width) if before is not None and same else 0
-        kept = before._lines[: self.since] if before is not None else []
-        starts = before._starts[: self.since] if before is not None else []
-        start = before._starts[self.since] if before is not None and self.since else 0
-        x, y = (before._lines[self.since].x, before._lines[self.since].y) if start and before else (0, 0)
+        before, self.since = self._before, 0
+        kept: list[_FormattedLine] = []
+        starts: list[int] = []
+        start = x = y = 0
+        if before is not None and before._key == key:
+            self.since = since = self._unchanged(before, width)
+            kept, starts = before._lines[:since], before._starts[:since]
+            start, x, y = before._starts[since], before._lines[since].x, before._lines[since].y
         rest = self[start:] if start else self
         new = rest._wrap_and_format(width, overflow=overflow)
         paragraphs = [0, *accumulate(len(one) + 1 for one in rest.plain.split("\n"))]
