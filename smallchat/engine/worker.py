@@ -230,7 +230,7 @@ class Worker:
             generated += token.finish != "stop"
             decoded += token.seconds
             reason = token.finish or reason
-            self._write(dump(Envelope(number, token)), TOGETHER_SECONDS if token.index else 0.0)
+            self._send(number, token, TOGETHER_SECONDS if token.index else 0.0)
             self._telemetry(number)
         self._cancelled.discard(number)
         self._telemetry(number, force=True)
@@ -269,8 +269,8 @@ class Worker:
             raise EngineError("No model is loaded", "Load a model first")
         return self._engine
 
-    def _send(self, number: int, event: Event) -> None:
-        self._write(dump(Envelope(number, event)))
+    def _send(self, number: int, event: Event, together: float = 0.0) -> None:
+        self._write(dump(Envelope(number, event)), together)
 
     def _write(self, line: bytes, together: float = 0.0) -> None:
         """Send a line; it waits for the next one where the last went less than `together` seconds ago."""

@@ -96,12 +96,11 @@ class Sampler:
             raise EngineError(
                 "The model's output is not a number", "Its file is probably damaged: fetch or copy it again"
             )
-        if not len(seen):
-            scores = logits[ids].astype(np.float64)
-        else:
+        if len(seen):
             seen = seen[said > -np.inf]
             ids = np.insert(ids, np.searchsorted(ids, seen), seen)
-            scores = logits[ids].astype(np.float64)
+        scores = logits[ids].astype(np.float64)
+        if len(seen):
             at, penalty = np.searchsorted(ids, seen), self.sampling.repeat_penalty
             scores[at] = np.where(scores[at] > 0, scores[at] / penalty, scores[at] * penalty)
         order = np.argsort(-scores, kind="stable")
