@@ -112,7 +112,7 @@ class Transcript(Marking):
             self._placing = True
             await self._load_older(dialogue, session)
         elif views and (self._start or not self._open):
-            self.call_after_refresh(self._fill)
+            self.call_after_refresh(self._when_laid_out, views[-1], self._fill)
         self._tell_beyond()
         self._show_mark()
 
@@ -226,12 +226,16 @@ class Transcript(Marking):
             self._wants_later = True
             self._wake()
 
-    def _fill(self, patience: int = PATIENCE) -> None:
+    def _when_laid_out(self, view: TurnView, then: Callable[[], None], patience: int = PATIENCE) -> None:
+        """Call `then` behind the frame in which a view that was mounted has got its place."""
+        if patience and not view.virtual_region.height:
+            self.call_after_refresh(self._when_laid_out, view, then, patience - 1)
+        else:
+            then()
+
+    def _fill(self) -> None:
         """Without anything to scroll, nobody could reach the other messages."""
-        if patience and self._views and not self._views[-1].virtual_region.height:
-            # Not laid out yet: nothing is known of what there is to scroll.
-            self.call_after_refresh(self._fill, patience - 1)
-        elif not self.max_scroll_y:
+        if not self.max_scroll_y:
             self.load_older()
             self._load_later()
 
@@ -252,7 +256,7 @@ class Transcript(Marking):
             self._wants_older = self._placing = False
             self._fill()
 
-        self.call_after_refresh(keep_place)
+        self.call_after_refresh(self._when_laid_out, self._views[0], keep_place)
 
     def _find_place(self) -> tuple[TurnView, float] | None:
         """The topmost message in view, and how much of it is above."""
