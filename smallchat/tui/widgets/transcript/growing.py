@@ -7,11 +7,12 @@ and puts it up again for every word that is added to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 from textual.app import ComposeResult
 from textual.content import Content
 from textual.geometry import Region
+from textual.highlight import ANSIDarkHighlightTheme, ANSILightHighlightTheme, HighlightTheme
 from textual.visual import VisualType
 from textual.widget import Widget
 from textual.widgets import Label
@@ -27,6 +28,7 @@ from textual.widgets._markdown import (  # no public names yet
 from textual.widgets.markdown import MarkdownBlock
 
 from smallchat.tui.widgets.ground import Column, Placed, Row, lines
+from smallchat.tui.widgets.transcript.colours import LONG, Coloured, colour
 from smallchat.tui.widgets.transcript.wrapped import Wrapped
 
 AHEAD = 200
@@ -38,12 +40,26 @@ def ahead(width: int) -> int:
     return max(2, round(AHEAD / width))
 
 
-class AnswerParagraph(MarkdownParagraph, Placed):
+class Lines(Placed):
+    """Text of which only the lines that changed are drawn."""
+
+    _since = 0
+    """The first line that is to be drawn."""
+
+    def refresh(
+        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
+    ) -> Self:
+        """See `Widget.refresh`."""
+        if self._since and not regions:
+            width, height = self.content_size
+            regions = (Region(0, self._since, width, max(0, height - self._since)),)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+
+class AnswerParagraph(MarkdownParagraph, Lines):
     """A paragraph that takes `AHEAD` cells more than it needs while it grows, until `settle`."""
 
     _ahead = False
-    _since = 0
-    """The first line that is to be drawn."""
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """See `Static.update`."""
@@ -59,15 +75,6 @@ class AnswerParagraph(MarkdownParagraph, Placed):
         super().update(content, layout=layout)
         self._since = 0
 
-    def refresh(
-        self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False
-    ) -> Self:
-        """See `Widget.refresh`."""
-        if self._since and not regions:
-            width, height = self.content_size
-            regions = (Region(0, self._since, width, max(0, height - self._since)),)
-        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
-
     def settle(self) -> None:
         """Take no more lines than the text has."""
         if self._ahead:
@@ -75,23 +82,56 @@ class AnswerParagraph(MarkdownParagraph, Placed):
             self.styles.min_height = None
 
 
-class Code(Label, Placed):
+class Code(Label, Lines):
     """The text of a block of code, as wide as its longest line and not wrapped."""
+
+    auto_links = False
 
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """See `Static.update`."""
         width, height = self.content_size
         if layout and width and isinstance(content, Content):
-            longest = max(line.cell_length for line in content.split("\n", allow_blank=True))
-            layout = lines(self, content) != height or longest > width
+            content = wrapped = Wrapped(content, self.content)
+            needed = lines(self, content)
+            self._since = wrapped.since
+            longer = needed > content.plain.count("\n") + 1  # than the longest line before
+            layout = needed != height or longer
         super().update(content, layout=layout)
+        self._since = 0
 
 
 class AnswerFence(MarkdownFence, Placed):
-    """A block of code."""
+    """A block of code. While it grows, colours may be wrong that depend on lines far before: see `settle`."""
+
+    _latest: ClassVar[Coloured | None] = None
+    """The code that was coloured last: Textual makes a new block for each word that is added to one."""
+
+    @classmethod
+    def highlight(cls, code: str, language: str, ansi: bool = False, dark: bool = False) -> Content:
+        """See `MarkdownFence.highlight`."""
+        theme = (ANSIDarkHighlightTheme if dark else ANSILightHighlightTheme) if ansi else HighlightTheme
+        AnswerFence._latest = coloured = colour(code, language, theme, AnswerFence._latest)
+        return coloured.content
 
     def compose(self) -> ComposeResult:
         yield Code(self._highlighted_code, id="code-content", expand=True)
+
+    def notify_style_update(self) -> None:
+        """See `Widget.notify_style_update`."""
+        AnswerFence._latest = None
+        for code in self.query(Code):
+            if isinstance(code.content, Wrapped):
+                code.content.forget()
+        super().notify_style_update()
+
+    def settle(self) -> None:
+        """Look at all of the code at once."""
+        if self.code.count("\n") >= LONG:
+            AnswerFence._latest = None
+            self._highlighted_code = self.highlight(
+                self.code, self.lexer, ansi=self.app.native_ansi_color, dark=self.app.current_theme.dark
+            )
+            self.set_content(self._highlighted_code)
 
 
 class Bullet(MarkdownBullet, Placed):
@@ -186,8 +226,8 @@ async def _grow(body: Widget, blocks: Sequence[MarkdownBlock]) -> None:
         await body.mount_all(blocks[max(0, kept) :])
 
 
-def growing(block: Widget) -> AnswerParagraph | None:
-    """The paragraph at the very end, within whatever lists; None: something else is there."""
+def growing(block: Widget) -> AnswerParagraph | AnswerFence | None:
+    """The paragraph or code at the very end, within whatever lists; None: something else is there."""
     while block.children and not isinstance(block, AnswerFence):
         block = block.children[-1]
-    return block if isinstance(block, AnswerParagraph) else None
+    return block if isinstance(block, (AnswerParagraph, AnswerFence)) else None

@@ -23,9 +23,7 @@ from smallchat.tui.widgets.transcript.growing import (
 
 def prepare() -> None:
     """Do once what the first block of code would wait for: Python's lexer is made when it is first used."""
-    from textual.highlight import highlight
-
-    highlight("", language="python")
+    AnswerFence.highlight("", "python")
     _parser().parse("")
 
 
@@ -43,7 +41,7 @@ class AnswerMarkdown(Markdown, Heap):
 
     def __init__(self, text: str = "") -> None:
         super().__init__(plain(text), parser_factory=_parser, open_links=False)
-        self._growing: AnswerParagraph | None = None
+        self._growing: AnswerParagraph | AnswerFence | None = None
         self._begun = bool(text)
         """It began with a text, and nothing was added yet."""
 

@@ -6,10 +6,12 @@ Textual wraps all of a paragraph for its height, wraps and draws all of it again
 from __future__ import annotations
 
 import re
-from itertools import accumulate
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain
+from typing import Any
 
 from rich.cells import cell_len
-from textual.content import Content, _FormattedLine  # no public name yet
+from textual.content import Content, Span, _FormattedLine  # no public name yet
 from textual.css.styles import RulesMap
 from textual.strip import Strip
 from textual.style import Style
@@ -32,11 +34,15 @@ class Wrapped(Content):
         self._key: tuple[int, str] | None = None
         """Width and overflow, of what follows:"""
         self._lines: list[_FormattedLine] = []
-        self._starts: list[int] = []
-        """Where each line begins in the text."""
+        self._starts: list[int | None] = []
+        """Where each line begins in the text; None: within a paragraph with tabs, which stand as it began."""
         self._strips: list[Strip] = []
         self._strips_style: Style | None = None
         self.since = 0
+
+    def forget(self) -> None:
+        """Nothing of this is to stand for what is shown in its place."""
+        self._key = None
 
     def get_height(self, rules: RulesMap, width: int) -> int:
         """See `Visual.get_height`."""
@@ -67,7 +73,7 @@ class Wrapped(Content):
     def _simple(self, rules: RulesMap) -> bool:
         """Each line is what is between two places of the text, at the left."""
         aligned = rules.get("text_align", "left") in ("left", "start") and not rules.get("line_pad", 0)
-        return aligned and rules.get("text_wrap", "wrap") == "wrap" and "\t" not in self.plain
+        return aligned and rules.get("text_wrap", "wrap") == "wrap"
 
     def _wrap(self, rules: RulesMap, width: int) -> None:
         overflow = rules.get("text_overflow", "fold")
@@ -76,17 +82,20 @@ class Wrapped(Content):
             return
         before, self.since = self._before, 0
         kept: list[_FormattedLine] = []
-        starts: list[int] = []
+        starts: list[int | None] = []
         start = x = y = 0
         if before is not None and before._key == key:
-            self.since = since = self._unchanged(before, width)
+            since, start = self._unchanged(before, width)
             kept, starts = before._lines[:since], before._starts[:since]
-            start, x, y = before._starts[since], before._lines[since].x, before._lines[since].y
+            x, y = before._lines[since].x, before._lines[since].y
+            self.since = since
         rest = self[start:] if start else self
         new = rest._wrap_and_format(width, overflow=overflow)
-        paragraphs = [0, *accumulate(len(one) + 1 for one in rest.plain.split("\n"))]
+        paragraphs = rest.plain.split("\n")
+        begins = [*accumulate((len(one) + 1 for one in paragraphs), initial=start)]
         for line in new:
-            starts.append(start + paragraphs[line.y] + line.x)
+            known = not line.x or "\t" not in paragraphs[line.y]
+            starts.append(begins[line.y] + line.x if known else None)
             if not line.y:
                 line.x += x
             line.y += y
@@ -94,19 +103,23 @@ class Wrapped(Content):
         if before is not None and before._strips_style is None:
             self._before = None  # out of view, it was never drawn: not to be held for ever
 
-    def _unchanged(self, before: Wrapped, width: int) -> int:
-        """Lines of `before`, from the first on, that are also lines of this text."""
-        same = len(before.plain)
-        if not self.plain.startswith(before.plain):
-            pairs = enumerate(zip(before.plain, self.plain, strict=False))
-            same = next((at for at, (one, other) in pairs if one != other), len(self.plain))
-        for span in {*before.spans} ^ {*self.spans}:
+    def _unchanged(self, before: Wrapped, width: int) -> tuple[int, int]:
+        """Lines of `before`, from the first on, that are also lines of this text; where the next begins."""
+        one, other = before.plain, self.plain
+        same = len(one) if other.startswith(one) else _common(one, other)
+        spans = _common(
+            before.spans, self.spans, lambda a, b: _from(a) == _from(b) and min(a.end, b.end) >= same
+        )
+        for span in chain(before.spans[spans:], self.spans[spans:]):
             same = min(same, span.start)
-        grown, starts = same == len(before.plain), before._starts
-        line = max((at for at, start in enumerate(starts) if start <= same), default=0) - 1
-        while line > 0 and not self._independent(starts[line], None if grown else same, width):
-            line -= 1
-        return max(0, line)
+        grown = same == len(before.plain)
+        begins = [
+            (at, start) for at, start in enumerate(before._starts) if start is not None and start <= same
+        ]
+        for at, start in reversed(begins[1:-1]):  # from the line before the one that changed
+            if self._independent(start, None if grown else same, width):
+                return at, start
+        return 0, 0
 
     def _independent(self, start: int, same: int | None, width: int) -> bool:
         """Wrapped by itself, the text from `start` on gives the lines that it has in the whole.
@@ -116,6 +129,9 @@ class Wrapped(Content):
         text = self.plain
         if text[start - 1] == "\n":
             return True
+        begin, end = text.rfind("\n", 0, start) + 1, text.find("\n", start)
+        if "\t" in text[begin : end if end >= 0 else None]:
+            return False
         word = _WORD.match(text, start)
         if word is None:  # spaces belong to the word before them
             return False
@@ -124,5 +140,18 @@ class Wrapped(Content):
             return cell_len(word[0]) > width
         # Spaces at the very beginning belong to the first word. And a word that is shorter than it was might
         # stand in the line before.
-        indented = not text[text.rfind("\n", 0, start) + 1 : start].strip()
+        indented = not text[begin:start].strip()
         return not indented and (same is None or word.end() < same)
+
+
+def _from(span: Span) -> tuple[int, Style | str]:
+    return span.start, span.style
+
+
+def _common(
+    one: Sequence[Any], other: Sequence[Any], alike: Callable[[Any, Any], bool] = lambda a, b: False
+) -> int:
+    """How many of their first members are the same, or `alike`."""
+    pairs = enumerate(zip(one, other, strict=False))
+    different = (at for at, (a, b) in pairs if a is not b and a != b and not alike(a, b))
+    return next(different, min(len(one), len(other)))
