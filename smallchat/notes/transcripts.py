@@ -33,10 +33,12 @@ def save(
     """
     name = template.file_path(f"{{date}} {{title}} {conversation}", template.safe_name(title)[:60], begun)
     path = f"{FOLDER}/{name}"
-    if not (root / path).exists():
+    with writing.told(path):
+        text = folder.decode(folder.read_bytes(root, path)) if (root / path).exists() else None
+    if text is None:
         body = "\n\n".join(map(_text, said))
         return writing.create(root, path, template.new_note(front, title, body, begun))
-    held = {int(number) for number in _MARK.findall(folder.decode(folder.read_bytes(root, path)))}
+    held = {int(number) for number in _MARK.findall(text)}
     new = [one for one in said if one.message not in held]
     if new:
         writing.appended(root, path, "\n\n".join(map(_text, new))).apply()

@@ -40,7 +40,7 @@ class Change:
 
     def apply(self) -> None:
         """Write it, whole or not at all. Raises `NotesError`, also where the note was changed meanwhile."""
-        with _told(self.path):
+        with told(self.path):
             file = folder.place(self.root, self.path)
             if folder.read_bytes(self.root, self.path) != self.before:
                 raise NotesError(
@@ -59,7 +59,7 @@ class Change:
 
 def create(root: Path, path: str, text: str) -> str:
     """Write a new note; where `path` is taken, "… 2.md" and so on. Returns its path. Raises `NotesError`."""
-    with _told(path):
+    with told(path):
         file = folder.place(root, path)
         if not root.is_dir():  # or it would be made where a disk is only not mounted
             raise OSError(errno.ENOENT, "the note folder is gone")
@@ -145,7 +145,7 @@ def with_links(root: Path, path: str, places: list[tuple[int, str, str]]) -> Cha
 
 def _read(root: Path, path: str) -> tuple[str, str]:
     """The whole file as text from which its bytes can be had again, and its line end."""
-    with _told(path):
+    with told(path):
         data = folder.read_bytes(root, path)
         if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data:
             raise NotesError(f"The note {path} is not UTF-8 text", "Save it as UTF-8 in an editor first")
@@ -193,7 +193,7 @@ def _put(temporary: Path, file: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(path: str) -> Iterator[None]:
+def told(path: str) -> Iterator[None]:
     """Turn what the system says into words for the user."""
     try:
         yield
