@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from textual.app import App, SuspendNotSupported
@@ -36,22 +37,21 @@ _FALLBACKS = ("nano", "vi", "notepad")
 def edit(app: App[object], text: str) -> str:
     """`text` as it comes back from the editor, which has the whole terminal meanwhile.
 
-    Raises `SmallchatError` where no editor can be run; the text is then as it was.
+    Raises `SmallchatError` where no editor can be run, or no text comes back; the text is then as it was.
     """
     command = _editor()
-    with tempfile.TemporaryDirectory(prefix="smallchat-") as folder:
-        file = Path(folder) / "message.md"
-        file.write_text(text, encoding="utf-8", errors="replace")
-        try:
-            with app.suspend():
-                code = subprocess.run([*command, str(file)], check=False).returncode
-        except (OSError, SuspendNotSupported) as error:
-            raise SmallchatError(f"The editor {command[0]} does not run: {error}", "Set EDITOR") from error
-        if code:
-            raise SmallchatError(
-                f"The editor {command[0]} ended with code {code}", "The message is as it was"
-            )
-        return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    try:
+        with tempfile.TemporaryDirectory(prefix="smallchat-") as folder:
+            file = Path(folder) / "message.md"
+            file.write_text(text, encoding="utf-8", errors="replace")
+            if code := _run(app, [*command, str(file)]):
+                raise SmallchatError(
+                    f"The editor {command[0]} ended with code {code}", "The message is as it was"
+                )
+            return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+    except OSError as error:
+        what = f"The file for the editor {command[0]} cannot be written or read: {error}"
+        raise SmallchatError(what, "The message is as it was") from error
 
 
 def open_at(app: App[object], file: Path, line: int) -> None:
@@ -59,16 +59,20 @@ def open_at(app: App[object], file: Path, line: int) -> None:
 
     Raises `SmallchatError` where no editor can be run.
     """
-    command = command_at(file, line)
+    _run(app, command_at(file, line))
+
+
+def _run(app: App[object], command: Sequence[str]) -> int:
+    """The code with which the editor ends. Raises `SmallchatError` where it does not run."""
     try:
         with app.suspend():
-            subprocess.run(command, check=False)
+            return subprocess.run(command, check=False).returncode
     except (OSError, SuspendNotSupported) as error:
         raise SmallchatError(f"The editor {command[0]} does not run: {error}", "Set EDITOR") from error
 
 
 def command_at(file: Path, line: int) -> list[str]:
-    """The command that opens `file` at `line`. Raises `SmallchatError` where no editor is set."""
+    """The command that opens `file` at `line`. Raises `SmallchatError` where no editor can be run."""
     command = _editor()
     name = Path(command[0]).stem.lower()
     if name in _PLUS_LINE:
@@ -79,9 +83,13 @@ def command_at(file: Path, line: int) -> list[str]:
 
 
 def _editor() -> list[str]:
-    chosen = os.environ.get("VISUAL") or os.environ.get("EDITOR")
-    if chosen:
-        return shlex.split(chosen, posix=os.name == "posix")
+    for name in ("VISUAL", "EDITOR"):
+        if chosen := os.environ.get(name, "").strip():
+            try:
+                return shlex.split(chosen, posix=os.name == "posix")
+            except ValueError as error:
+                what = f"The environment variable {name} is no command ({error}): {chosen}"
+                raise SmallchatError(what, f"Set {name} to an editor, as in {name}=nano") from None
     found = next((name for name in _FALLBACKS if shutil.which(name)), None)
     if found is None:
         raise SmallchatError("No editor is set", "Set the environment variable EDITOR")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import time
 from pathlib import Path
@@ -142,6 +143,16 @@ async def test_a_file_that_vanishes_or_holds_no_text_is_told_before_anything_is_
         await told(run, "data.raw holds no text")
         assert run.engine.chats == []
         run.prompt.text = "@someone hello"
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.chats)
+
+
+async def test_a_folder_that_is_deleted_meanwhile_has_no_files(folder: Path) -> None:
+    async with running() as run:
+        shutil.rmtree(folder)
+        await run.pilot.press(*"@gar")
+        await run.until(lambda: run.chat._lookups and not run.chat._lookups._running)
+        assert not run.prompt.completions.shown
         await run.pilot.press("enter")
         await run.until(lambda: run.engine.chats)
 

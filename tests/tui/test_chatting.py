@@ -303,6 +303,22 @@ async def test_the_editor_writes_the_message(monkeypatch: pytest.MonkeyPatch) ->
         assert run.prompt.text == "my message"
 
 
+async def test_an_editor_that_gives_nothing_back_leaves_the_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as run:
+        monkeypatch.setattr(run.app, "suspend", contextlib.nullcontext)
+        await run.type("my message")
+        for visual, told in (
+            ('vi "', 'VISUAL is no command (No closing quotation): vi "'),
+            ('""', "The editor  does not run"),
+            ("rm", "The file for the editor rm cannot be written or read"),
+            ("false", "The editor false ended with code 1"),
+        ):
+            monkeypatch.setenv("VISUAL", visual)
+            await run.pilot.press("ctrl+g")
+            await run.until(lambda told=told: any(told in one.message for one in run.app._notifications))
+            assert run.prompt.text == "my message"
+
+
 async def test_nothing_moves_while_nothing_happens() -> None:
     engine = ScriptedEngine()
     async with running(engine) as run:

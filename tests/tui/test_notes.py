@@ -286,6 +286,9 @@ def test_editors_are_told_the_line_in_their_own_way(monkeypatch: pytest.MonkeyPa
     ):
         monkeypatch.setenv("VISUAL", chosen)
         assert command_at(Path("x.md"), 7) == arguments
+    monkeypatch.setenv("VISUAL", "   ")
+    monkeypatch.setenv("EDITOR", "mg")
+    assert command_at(Path("x.md"), 7) == ["mg", "+7", "x.md"]
 
 
 async def test_pinned_notes_are_read_before_anyone_asks_and_begin_every_prompt(vault: Path) -> None:

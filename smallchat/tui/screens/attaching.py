@@ -22,6 +22,8 @@ from smallchat.tui.widgets.prompt.prompt import Prompt
 
 TREE_SECONDS = 30.0
 """How long the names in all folders below are taken for fresh."""
+HERE = Path()
+"""The folder that smallchat runs in. Its name is not asked for: deleted meanwhile, it has none."""
 READ, INSERT, REMOVE = range(3)
 
 
@@ -46,7 +48,7 @@ class Attaching(ChatCommands):
             fresh = TREE_SECONDS if deep else 2.0
             return [one.text for one in self.lookups.get((folder, deep), look_up, fresh)]
 
-        return filenames.fitting(typed, read, Path.cwd(), as_mention)
+        return filenames.fitting(typed, read, HERE, as_mention)
 
     # Which there are
 
@@ -68,7 +70,7 @@ class Attaching(ChatCommands):
 
     def _file(self, name: str, before: Attachment | None) -> Attachment | None:
         """In a thread: the attachment that a mention means; None: it means none."""
-        found = attachments.file_of(name, Path.cwd())
+        found = attachments.file_of(name, HERE)
         if found is None:
             if before is not None:
                 before.problem = "is no longer there: take it out, or bring it back"
