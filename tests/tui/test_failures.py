@@ -140,6 +140,18 @@ async def test_a_fault_of_our_own_is_told_in_one_line_and_the_chat_goes_on() -> 
     assert "of all things" in (paths.state() / "app.log").read_text()
 
 
+async def test_a_fault_while_a_message_is_written_loses_no_more_than_a_key() -> None:
+    async with running() as run:
+        real, run.prompt._complete = run.prompt._complete, lambda text, cursor: 1 // 0
+        await run.pilot.press("/")
+        await run.shows("smallchat made a mistake (ZeroDivisionError)")
+        run.prompt._complete = real
+        run.prompt.text = ""
+        await run.answer("Still there?", "Yes.")
+        await run.shows("Yes.")
+        run.app.faults.clear()
+
+
 async def test_a_fault_in_drawing_does_not_stop_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as run:
         real = run.chat.panel.show

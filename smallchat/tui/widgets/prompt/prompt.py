@@ -14,6 +14,7 @@ from textual.widgets import TextArea
 from smallchat.tui import keys
 from smallchat.tui.attachments import is_long
 from smallchat.tui.completing import Completion
+from smallchat.tui.faults import Guarded
 from smallchat.tui.history import History
 from smallchat.tui.text import pasted, plain
 from smallchat.tui.widgets.prompt.completions import Completions
@@ -22,7 +23,7 @@ PASTE_LIMIT = 200_000
 """Characters; more than any model here reads, and wrapping them would hold the screen up."""
 
 
-class Prompt(TextArea):
+class Prompt(Guarded, TextArea):
     """A text area that sends with Enter and grows with its text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
