@@ -95,11 +95,14 @@ class Watch(FileSystemEventHandler):
         """Have the system tell of changes, where it can: it need not."""
         if self._observer is not None and self._observer.is_alive():
             return
-        observer = Observer()
+        observer: BaseObserver | None = None
         try:
+            observer = Observer()
             observer.schedule(self, str(index.root), recursive=True)
             observer.start()
         except (OSError, RuntimeError):
+            if observer is not None:
+                observer.stop()  # or its thread and what it opened would be there for good, with every try
             return
         self._observer = observer
 
