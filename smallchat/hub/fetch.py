@@ -115,14 +115,17 @@ def _transfer(offer: Offer, progress: Progress) -> None:
         if file.seek(0, os.SEEK_END) > offer.size:
             _restart(file)
         while (before := file.tell()) < offer.size:
+            # A page to log in ends as it should, and brings nothing: uncounted, it would be asked for ever.
+            cut: Exception = _no_file(offer, "it ends too early")
             try:
                 _receive(offer, file, progress)
-            except (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError):
-                failures = 0 if file.tell() > before else failures + 1
-                if failures >= ATTEMPTS:
-                    raise
-                if failures:
-                    time.sleep(min(2.0**failures / 4, 4))
+            except (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError) as error:
+                cut = error
+            failures = 0 if file.tell() > before else failures + 1
+            if failures >= ATTEMPTS:
+                raise cut
+            if failures:
+                time.sleep(min(2.0**failures / 4, 4))
         os.fsync(file.fileno())
 
 
@@ -145,7 +148,10 @@ def _receive(offer: Offer, file: Any, progress: Progress) -> None:
     # On the way to another host, the client drops the token.
     with get_session().stream("GET", offer.url, headers=headers, timeout=timeout) as response:
         hf_raise_for_status(response)
-        if start and not _goes_on(response, start):
+        if not _goes_on(response, start):
+            length = response.headers.get("Content-Length", str(offer.size))
+            if length != str(offer.size):  # nothing of it may stand where the file's bytes are kept
+                raise _no_file(offer, f"it has {length[:20]} bytes, and not {offer.size}")
             _restart(file)  # the server sends all of it again
         for piece in response.iter_raw():  # as it comes: a cut would lose what waits in a buffer
             if file.tell() + len(piece) > offer.size:
@@ -154,6 +160,12 @@ def _receive(offer: Offer, file: Any, progress: Progress) -> None:
                 )
             _append(offer, file, piece)
             progress("Fetching", file.tell(), offer.size)
+
+
+def _no_file(offer: Offer, why: str) -> HubError:
+    """Something answers in the hub's place."""
+    cure = "See whether the network wants you to log in on a page; what was fetched so far is kept"
+    return HubError(f"{offer.what} cannot be fetched: what comes is not the file: {why}", cure)
 
 
 def _append(offer: Offer, file: Any, piece: bytes) -> None:

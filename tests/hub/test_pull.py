@@ -262,6 +262,32 @@ def test_a_hub_that_goes_down_in_the_middle_leaves_what_came(hub: Hub) -> None:
     assert pull().read_bytes() == CONTENT
 
 
+@pytest.mark.parametrize("page", [b"", b"<html>Log in</html>"])
+@pytest.mark.parametrize("length", [True, False])
+def test_a_page_in_the_files_place_is_not_asked_for_for_ever(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, page: bytes, length: bool
+) -> None:
+    monkeypatch.setattr(fetch, "ATTEMPTS", 2)
+    hub.page, hub.page_length = page, length
+    with pytest.raises(HubError, match=r"what comes is not the file.*log in"):
+        pull()
+    assert len(hub.downloads()) <= 3
+
+
+def test_a_page_in_the_files_place_leaves_what_came(hub: Hub) -> None:
+    hub.cuts = [1 << 20]
+
+    def page_after_a_cut(stage: str, done: int, total: int) -> None:
+        hub.page = b"<html>Log in</html>" if done else None
+
+    with pytest.raises(HubError, match="it has 19 bytes"):
+        pull(progress=page_after_a_cut)
+    assert fetch.partial_size(offer()) > 0
+    hub.page = None
+    assert pull().read_bytes() == CONTENT
+    assert hub.downloads()[-1].headers["Range"] != "bytes=0-"
+
+
 def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

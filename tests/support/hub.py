@@ -44,6 +44,10 @@ class Hub:
     """Whether the file server knows ranges."""
     damage: bool = False
     """A byte is wrong on the way."""
+    page: bytes | None = None
+    """Sent instead of every file, as a network does that wants a log-in."""
+    page_length: bool = True
+    """Whether the page's length is told before it."""
     requests: list[Request] = field(default_factory=list)
     gate: threading.Event | None = None
     """Downloads wait for it after their first kilobyte."""
@@ -115,6 +119,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _file(self, path: str) -> None:
         hub = self.hub
+        if hub.page is not None:
+            self.send_response(200)
+            if hub.page_length:
+                self.send_header("Content-Length", str(len(hub.page)))
+            self.end_headers()
+            self.wfile.write(hub.page)
+            self.close_connection = True
+            return
         contents = [content for files in hub.files.values() for content in files.values()]
         content = next(c for c in contents if hashlib.sha256(c).hexdigest() == path.strip("/"))
         start, total = 0, len(content)
