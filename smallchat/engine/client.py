@@ -92,7 +92,7 @@ class EngineClient(Protocol):
         """Stop that answer within a token. Its `Finished` still comes, with reason "cancelled"."""
 
     def count(self, messages: Sequence[Message]) -> int:
-        """Ask how many tokens these messages are as a prompt; a `Counted` event follows."""
+        """Ask how many tokens these messages are as a prompt; a `Counted` event follows, or `Failed`."""
 
     def pieces(self, text: str, ids: Sequence[int]) -> int:
         """Ask for the tokens of an answer: `ids` if they say `text`, else those that `text` is read as; a

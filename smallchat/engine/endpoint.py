@@ -110,10 +110,13 @@ class EndpointClient:
             task.cancel()
 
     def count(self, messages: Sequence[Message]) -> int:
-        """See `EngineClient.count`; but the interface has no such question: no event follows."""
+        """See `EngineClient.count`; but the interface has no such question: `Failed` follows."""
         if self._worker is not None:
             return self._worker.count(messages)
         self._number += 1
+        self._emit(
+            self._number, _failed(f"The server at {self._host} counts no tokens", "They are estimated")
+        )
         return self._number
 
     def pieces(self, text: str, ids: Sequence[int]) -> int:

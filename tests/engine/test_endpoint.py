@@ -155,6 +155,14 @@ async def test_cancelling_closes_the_connection_and_keeps_what_came(server: Chat
     await connection.client.close()
 
 
+async def test_that_a_server_counts_no_tokens_is_said_at_once(server: ChatServer) -> None:
+    connection = await connected(server.url)
+    number = connection.client.count(SAY)
+    answered = await connection.next()
+    assert (answered.request, type(answered.event)) == (number, Failed)
+    await connection.client.close()
+
+
 REFUSALS = {
     "key": (401, b"", "SMALLCHAT_ENDPOINT_KEY"),
     "busy": (503, b'{"error": {"message": "loading"}}', "503: loading"),
@@ -283,6 +291,7 @@ async def test_the_app_chats_with_a_server_and_keeps_the_conversation(server: Ch
         await run.shows("Hello 你好", "16 of 9,000")
         await run.until(lambda: not run.chat.dialogue.busy)
         assert run.stored()[-1] == ("assistant", "Hello 你好", "complete")
+        assert await asyncio.wait_for(run.chat.dialogue.measure("x" * 90, alone=True), 5) == 30
         await run.settle()
         run.chat.clock.stop()
     assert app.faults == []
