@@ -40,8 +40,11 @@ class EndpointClient:
     """Chats with a server. The model that smallchat ships, where it is asked for, still runs here."""
 
     def __init__(self, url: str, key: str | None = None, model: str | None = None) -> None:
-        """`model`: which of the server's models; None: its first. Raises `UsageError` for a wrong address."""
+        """`model`: which of the server's models; None: its first. Raises `UsageError`: address or key."""
         self.url = checked(url)
+        if key and not (key.isascii() and key.isprintable()):
+            what = "The key for the server holds characters that cannot be sent"
+            raise UsageError(what, "Set SMALLCHAT_ENDPOINT_KEY to the key alone, in ASCII")
         self._host = urlsplit(self.url).netloc.rpartition("@")[2]
         self._key, self._wanted = key, None if model == BUILTIN else model
         self._model = ""
@@ -107,7 +110,8 @@ class EndpointClient:
         if self._worker is not None:
             self._worker.cancel(request)
         elif (task := self._tasks.get(request)) is not None:
-            task.cancel()
+            # A task that has not begun would end without a word: behind its first step, it tells of its end.
+            asyncio.get_running_loop().call_soon(task.cancel)
 
     def count(self, messages: Sequence[Message]) -> int:
         """See `EngineClient.count`; but the interface has no such question: `Failed` follows."""
@@ -176,7 +180,7 @@ class EndpointClient:
                 raise RefusedError(refusal(response.status_code, raw))
         try:
             models = [model for model in json.loads(raw)["data"] if isinstance(model["id"], str)]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             raise RefusedError("does not speak OpenAI's interface: it lists no models") from None
         named = [model for model in models if self._wanted in (None, model["id"])]
         if not named:
@@ -209,9 +213,11 @@ class EndpointClient:
     def _body(
         self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None, resume: bool
     ) -> dict[str, Any]:
+        # Half of a surrogate pair (from a broken pipe) cannot be sent.
+        said = [(one.role, one.content.encode("utf-8", "replace").decode("utf-8")) for one in messages]
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": one.role, "content": one.content} for one in messages],
+            "messages": [{"role": role, "content": content} for role, content in said],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,

@@ -163,6 +163,28 @@ async def test_that_a_server_counts_no_tokens_is_said_at_once(server: ChatServer
     await connection.client.close()
 
 
+async def test_an_answer_that_is_cancelled_before_it_begins_ends_too(server: ChatServer) -> None:
+    connection = await connected(server.url)
+    number = connection.client.chat(SAY, Sampling())
+    connection.client.cancel(number)
+    while not isinstance(event := (await connection.next()).event, Finished):
+        pass
+    assert event.reason == "cancelled"
+    await asyncio.wait_for(asyncio.gather(*connection.client._tasks.values()), 10)
+    assert connection.client._tasks == {}
+    assert text(await connection.answer()) == "Hello 你好"
+    await connection.client.close()
+
+
+async def test_what_is_no_text_is_sent_as_far_as_it_can_be(server: ChatServer) -> None:
+    connection = await connected(server.url)
+    connection.client.chat([Message("user", "Hel\udcfflo")], Sampling())
+    while not isinstance((await connection.next()).event, Finished):
+        pass
+    assert server.requests[0]["messages"] == [{"role": "user", "content": "Hel?lo"}]
+    await connection.client.close()
+
+
 REFUSALS = {
     "key": (401, b"", "SMALLCHAT_ENDPOINT_KEY"),
     "busy": (503, b'{"error": {"message": "loading"}}', "503: loading"),
@@ -242,12 +264,23 @@ async def test_a_server_that_is_not_there_or_is_none(server: ChatServer) -> None
     other = await connected(server.url, ready=False)
     assert "lists no models" in await failure(other)
     await other.client.close()
+    server.listed = b'{"data": ' + b"[" * 200_000
+    nested = await connected(server.url, ready=False)
+    assert "lists no models" in await failure(nested)
+    await nested.client.close()
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://x", "http://", "http://x:99999", "http://[::1"])
 def test_addresses_that_are_none(url: str) -> None:
     with pytest.raises(UsageError, match="http"):
         checked(url)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "secret\n", "\udcff"])
+def test_a_key_that_no_header_can_carry_is_told_and_not_shown(key: str) -> None:
+    with pytest.raises(UsageError, match="SMALLCHAT_ENDPOINT_KEY") as told:
+        EndpointClient("http://127.0.0.1:1", key)
+    assert key not in str(told.value)
 
 
 def test_an_address_gets_the_interfaces_path() -> None:

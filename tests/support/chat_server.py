@@ -16,6 +16,8 @@ class ChatServer:
     """What it has and says."""
 
     models: list[dict[str, Any]] = field(default_factory=lambda: [{"id": "Qwen/big", "max_model_len": 9000}])
+    listed: bytes | None = None
+    """Sent in place of the list of models."""
     texts: list[str] = field(default_factory=lambda: ["Hel", "lo", " 你好"])
     finish: str = "stop"
     tail: list[dict[str, Any]] = field(
@@ -51,7 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
         if self.path != "/v1/models" or server.status != 200:
             self._whole(server.status if server.status != 200 else 404, server.error)
             return
-        self._whole(200, json.dumps({"object": "list", "data": server.models}).encode())
+        listed = json.dumps({"object": "list", "data": server.models}).encode()
+        self._whole(200, listed if server.listed is None else server.listed)
 
     def do_POST(self) -> None:
         server = self.server_of_test
