@@ -10,15 +10,19 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import json
 import os
+import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from smallchat.errors import NotesError
 from smallchat.notes import folder
 from smallchat.notes.parse import front_matter
+
+_PLAIN = re.compile(r"\w[\w/-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +103,24 @@ def with_tags(root: Path, path: str, tags: list[str]) -> Change:
     lines = before.removeprefix(mark).split(newline)
     front, end = front_matter(lines)
     if not end:
-        head = newline.join(["---", "tags:", *(f"  - {tag}" for tag in tags), "---", ""])
+        head = newline.join(["---", "tags:", *_items(tags), "---", ""])
         return _change(
             root, path, before, mark + head + (newline if lines[0].strip() else "") + newline.join(lines)
         )
     at = next((i for i, line in enumerate(lines[:end]) if line.startswith(("tags:", "tag:"))), None)
     if at is None:
-        lines[end - 1 : end - 1] = ["tags:", *(f"  - {tag}" for tag in tags)]
+        lines[end - 1 : end - 1] = ["tags:", *_items(tags)]
         return _change(root, path, before, mark + newline.join(lines))
     held = front.get(lines[at].partition(":")[0])
     old = held if isinstance(held, list) else str(held or "").strip("[]").replace(",", " ").split()
-    last = next((i for i in range(at + 1, end) if not lines[i].startswith((" ", "\t", "- "))), end - 1)
-    both = dict.fromkeys([str(tag) for tag in old] + tags)
-    lines[at:last] = ["tags:", *(f"  - {tag}" for tag in both)]
+    value = [at, *(i for i in range(at + 1, _behind(lines, at, end - 1)) if _says(lines[i]))]
+    behind = value[-1] + 1
+    first = lines[value[1]] if len(value) > 1 else "  -"
+    if not _says(lines[at].partition(":")[2]) and first.lstrip().startswith("-"):
+        indent = first[: -len(first.lstrip())]
+        lines[behind:behind] = _items([tag for tag in tags if tag not in old], indent)
+    else:  # all on one line, as a rule
+        lines[at:behind] = ["tags:", *_items([*old, *tags])]
     return _change(root, path, before, mark + newline.join(lines))
 
 
@@ -155,6 +164,26 @@ def _read(root: Path, path: str) -> tuple[str, str]:
 
 def _change(root: Path, path: str, before: str, after: str) -> Change:
     return Change(root, path, *(text.encode("utf-8", "surrogateescape") for text in (before, after)))
+
+
+def _items(tags: Sequence[object], indent: str = "  ") -> list[str]:
+    """The lines of a list in YAML, each item once; as JSON, which is YAML too, where it is no plain word."""
+    told = (
+        tag if isinstance(tag, str) and _PLAIN.fullmatch(tag) else json.dumps(tag, ensure_ascii=False)
+        for tag in tags
+    )
+    return [f"{indent}- {item}" for item in dict.fromkeys(told)]
+
+
+def _behind(lines: Sequence[str], at: int, end: int) -> int:
+    """The line behind the value, of YAML, whose key stands in line `at`, and at most `end`."""
+    goes_on = (" ", "\t", "-", "]")
+    return next((i for i in range(at + 1, end) if _says(lines[i]) and not lines[i].startswith(goes_on)), end)
+
+
+def _says(line: str) -> bool:
+    """Whether a line of YAML is more than empty, or a comment."""
+    return not line.lstrip().startswith("#") and bool(line.strip())
 
 
 def _lines(text: str, newline: str) -> str:

@@ -111,6 +111,14 @@ def test_wide_text_is_refused(write: Write, root: Path) -> None:
         ("---\ntitle: X\n---\ntext\n", ["new"]),
         ("---\r\ntitle: X\r\n---\r\ntext\r\n", ["new"]),
         ("", ["new"]),
+        ('---\ntags: ["#project", "a: b"]\n---\ntext\n', ["project", "a: b", "new"]),
+        ("---\ntags: [\n  old,  # a comment\n\n  '- x'\n]\ntitle: X\n---\ntext\n", ["old", "- x", "new"]),
+        ("---\ntags:\n  - old\n# a comment\n\n  - older\n\ntitle: X\n---\ntext\n", ["old", "older", "new"]),
+        ("---\ntags: # a comment\n- old # one more\n\n# of X\ntitle: X\n---\ntext\n", ["old", "new"]),
+        ("---\ntags:\n    old\ntitle: X\n---\ntext\n", ["old", "new"]),
+        ("---\ntags:\n  - '#old'\n  - new\n---\ntext\n", ["old", "new"]),
+        ("---\ntags: [[old], older]\n---\ntext\n", ["older", "new"]),
+        ("---\ntags:\n---\ntext\n", ["new"]),
     ],
 )
 def test_tags_go_into_the_front_matter(before: str, tags: list[str], write: Write, root: Path) -> None:
@@ -121,6 +129,15 @@ def test_tags_go_into_the_front_matter(before: str, tags: list[str], write: Writ
     assert ("title: X" in text) == ("title: X" in before)
     assert before.endswith("text\r\n") == text.endswith("text\r\n")
     assert text.count("\r\n") in (0, text.count("\n"))
+    assert text.count("#") >= before.count(": #") + before.count("\n#")  # comments between items stay
+
+
+def test_tags_beside_what_is_no_text_stay(write: Write, root: Path) -> None:
+    before = b"---\ntitle: caf\xe9\ntags:\n- old\n---\ntext\n"
+    file = write("a.md", before)
+    writing.with_tags(root, "a.md", ["-", "a: b"]).apply()
+    assert file.read_bytes() == before.replace(b"- old\n", b'- old\n- "-"\n- "a: b"\n')
+    assert parse(file.read_bytes().decode("utf-8", "replace"), "a.md").tags == ["old", "-", "a: b"]
 
 
 def test_summary_and_links(write: Write, root: Path) -> None:
