@@ -42,10 +42,10 @@ FILE_TYPES = {
 
 def parse_type(name: str) -> TensorType:
     """The type called `name`, as "q4_0". Raises `UsageError`; `KernelError` where it cannot be made here."""
-    kind = {known.name.lower(): known for known in TensorType}.get(name.lower())
+    kinds = {kind.name.lower(): kind for kind in FILE_TYPES}
+    kind = kinds.get(name.lower())
     if kind is None:
-        known = ", ".join(known.name.lower() for known in TensorType)
-        raise UsageError(f"There is no type {name[:40]!r}", f"Choose one of {known}")
+        raise UsageError(f"There is no type {name[:40]!r}", f"Choose one of {', '.join(kinds)}")
     if kind in K_QUANTS:
         _quantise_k()
     return kind

@@ -460,6 +460,7 @@ def test_commands(tmp_path: Path) -> None:
     assert run("convert", str(tmp_path / "none"), str(tmp_path / "c.gguf")).returncode == ExitCode.MODEL
 
 
-def test_an_unknown_type_names_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="q4_0"):
-        parse_type("q9_9")
+@pytest.mark.parametrize("name", ["q9_9", "q4_0_8x8"])
+def test_a_type_that_no_file_has_names_those_that_files_have(name: str) -> None:
+    with pytest.raises(UsageError, match=f"no type '{name}'.*f32, f16, q4_0, .*, bf16$"):
+        parse_type(name)
