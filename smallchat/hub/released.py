@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
+import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from smallchat.errors import ModelError
@@ -65,7 +64,7 @@ def metadata(folder: Folder, file_type: int) -> list[bytes]:
     entries = [
         out.text("general.architecture", ARCHITECTURE),
         out.text("general.type", "model"),
-        out.text("general.name", str(folder.path.resolve().name)),
+        out.text("general.name", os.fsencode(folder.path.resolve().name).decode("utf-8", "replace")),
         out.u32(key("block_count"), model.layers),
         out.u32(key("context_length"), config.count("max_position_embeddings", limit=1 << 30)),
         out.u32(key("embedding_length"), model.hidden),
@@ -115,11 +114,11 @@ def _vocabulary(folder: Folder, config: _Config, size: int) -> list[bytes]:
     if tokenizer is None or not isinstance(model, dict) or model.get("type", "BPE") != "BPE":
         raise config.wrong("it has no tokenizer.json with a BPE vocabulary")
     if QWEN2 not in _patterns(tokenizer.get("pre_tokenizer")):
-        raise config.wrong("its tokenizer splits text in another way than the released models'")
+        raise config.wrong("its tokenizer.json splits text in another way than the released models'")
     tokens = [f"[PAD{index}]" for index in range(size)]
     kinds = [UNUSED] * size
     named: list[tuple[Any, Any, int]] = [(text, index, NORMAL) for text, index in _items(model.get("vocab"))]
-    for added in tokenizer.get("added_tokens") or []:
+    for added in config.listed("added_tokens", tokenizer):
         if isinstance(added, dict):
             kind = CONTROL if added.get("special") is True else USER_DEFINED
             named.append((added.get("content"), added.get("id"), kind))
@@ -128,7 +127,7 @@ def _vocabulary(folder: Folder, config: _Config, size: int) -> list[bytes]:
             raise config.wrong(f"its vocabulary has the token {str(token)[:40]!r} at {str(index)[:20]}")
         tokens[index], kinds[index] = token, kind
     merges = [
-        merge if isinstance(merge, str) else _pair(config, merge) for merge in model.get("merges") or []
+        merge if isinstance(merge, str) else _pair(config, merge) for merge in config.listed("merges", model)
     ]
     ids = {token: index for index, token in enumerate(tokens)}
     told = folder.json("tokenizer_config.json") or {}
@@ -140,7 +139,7 @@ def _vocabulary(folder: Folder, config: _Config, size: int) -> list[bytes]:
         out.texts("tokenizer.ggml.merges", merges),
         *_specials(config, told, ids),
         out.boolean("tokenizer.ggml.add_bos_token", told.get("add_bos_token") is True),
-        *_template(folder, told),
+        *_template(config, told),
     ]
 
 
@@ -158,14 +157,19 @@ def _specials(config: _Config, told: dict[str, Any], ids: dict[str, int]) -> lis
     return entries
 
 
-def _template(folder: Folder, told: dict[str, Any]) -> list[bytes]:
+def _template(config: _Config, told: dict[str, Any]) -> list[bytes]:
     template = told.get("chat_template")
-    path: Path = folder.path / "chat_template.jinja"
-    if path.is_file() and path.stat().st_size <= MAX_JSON:
-        template = path.read_text("utf-8", errors="replace")
+    path = config.path / "chat_template.jinja"
+    try:
+        if path.is_file() and path.stat().st_size <= MAX_JSON:
+            template = path.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise config.wrong(f"{path.name} cannot be read: {error.strerror}") from None
     if isinstance(template, list):  # several by name
-        named = {one.get("name"): one.get("template") for one in template if isinstance(one, dict)}
-        template = named.get("default")
+        named = [
+            one.get("template") for one in template if isinstance(one, dict) and one.get("name") == "default"
+        ]
+        template = named[0] if named else None
     if not isinstance(template, str) or len(template) > MAX_SOURCE:
         return []
     return [out.text("tokenizer.chat_template", template)]
@@ -185,8 +189,10 @@ def _patterns(node: Any, depth: int = 0) -> list[str]:
     """Every regular expression that a pre-tokenizer splits by."""
     if not isinstance(node, dict) or depth > 4:
         return []
-    found = [text] if isinstance(text := (node.get("pattern") or {}).get("Regex"), str) else []
-    for inner in node.get("pretokenizers") or []:
+    pattern, parts = node.get("pattern"), node.get("pretokenizers")
+    text = pattern.get("Regex") if isinstance(pattern, dict) else None
+    found = [text] if isinstance(text, str) else []
+    for inner in parts if isinstance(parts, list) else []:
         found += _patterns(inner, depth + 1)
     return found
 
@@ -195,7 +201,7 @@ class _Config:
     """Typed and bounded access to config.json."""
 
     def __init__(self, folder: Folder) -> None:
-        self._path = folder.path
+        self.path = folder.path
         values = folder.json("config.json")
         if values is None:
             raise self.wrong("config.json is missing")
@@ -211,7 +217,7 @@ class _Config:
     def number(self, key: str, default: float) -> float:
         value = self.values.get(key)
         value = default if value is None else value
-        if type(value) not in (int, float) or not math.isfinite(value) or not 0 < value <= 1e12:
+        if type(value) not in (int, float) or not 0 < value <= 1e12:  # also what is infinite, or no number
             raise self.wrong(f"config.json has {key} = {str(value)[:40]}")
         return float(value)
 
@@ -223,5 +229,12 @@ class _Config:
             raise self.wrong(f"config.json has a {key} that is not one 0 or 1 a layer")
         return [bool(one) for one in value]
 
+    def listed(self, key: str, tokenizer: dict[str, Any]) -> list[Any]:
+        """A list that stands in (a part of) tokenizer.json; empty where it does not."""
+        value = tokenizer.get(key) or []
+        if not isinstance(value, list):
+            raise self.wrong(f"tokenizer.json has {key} that are no list")
+        return value
+
     def wrong(self, what: str) -> ModelError:
-        return ModelError(f"{self._path} cannot be converted: {what}", CURE)
+        return ModelError(f"{self.path} cannot be converted: {what}", CURE)

@@ -90,6 +90,7 @@ class Folder:
             if path.stat().st_size > MAX_JSON:
                 raise self._wrong(f"{name} is too large")
             value = json.loads(path.read_text("utf-8"))
+            json.dumps(value, ensure_ascii=False).encode("utf-8")  # no half of a surrogate pair is in it
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as error:
@@ -139,7 +140,7 @@ class Folder:
         numbers = [*shape, first, last]
         if not all(type(number) is int and 0 <= number <= 1 << 48 for number in numbers) or len(shape) > 4:
             raise self._wrong(f"{path.name} says nonsense of {name!r}")
-        if kind not in _TYPES:
+        if not isinstance(kind, str) or kind not in _TYPES:
             raise self._wrong(f"{name!r} is of type {str(kind)[:20]}; F32, F16 and BF16 are read")
         if (
             not shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -12,6 +13,7 @@ import tempfile
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -359,7 +361,19 @@ def test_tensors_that_have_their_type_are_copied_bit_by_bit(tmp_path: Path) -> N
 # Wrong folders
 
 
-def broken(path: Path, what: str) -> None:
+def unread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails, under this one file."""
+    real = Path.read_text
+
+    def read_text(self: Path, *arguments: Any, **options: Any) -> str:
+        if self == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+
+
+def broken(path: Path, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = released(RECIPES["sigmoid"], path, shards=1)
     config = json.loads((path / "config.json").read_text())
     tokenizer = json.loads((path / "tokenizer.json").read_text())
@@ -388,6 +402,23 @@ def broken(path: Path, what: str) -> None:
             tokenizer["model"]["vocab"] = {"a": 1 << 40}
         case "another split":
             tokenizer["pre_tokenizer"] = None
+        case "huge number":
+            config["rope_theta"] = 10**400
+        case "pattern is text":
+            tokenizer["pre_tokenizer"] = {"pattern": "x"}
+        case "splits are no list":
+            tokenizer["pre_tokenizer"] = {"pretokenizers": 7}
+        case "merges are no list":
+            tokenizer["model"]["merges"] = 7
+        case "added tokens are no list":
+            tokenizer["added_tokens"] = 7
+        case "half a character":
+            tokenizer["model"]["merges"] = ["a \ud800"]
+        case "half a character in the template":
+            (path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "\udfff"}))
+        case "template that cannot be read":
+            (path / "chat_template.jinja").write_text("x")
+            unread(path / "chat_template.jinja", monkeypatch)
         case "shard missing":
             shard.unlink()
         case "shard cut":
@@ -398,13 +429,15 @@ def broken(path: Path, what: str) -> None:
             header["lm_head.weight"]["data_offsets"] = [-8, 40952]
         case "type":
             header["lm_head.weight"]["dtype"] = "F8_E4M3"
+        case "type is a list":
+            header["lm_head.weight"]["dtype"] = []
         case "not a number":
             shard.write_bytes(raw[:-64] + b"\xff" * 64)
         case "index leaves the folder":
             shard.rename(path.parent / "evil.safetensors")
             index = {"weight_map": dict.fromkeys(header, "../evil.safetensors")}
             (path / "model.safetensors.index.json").write_text(json.dumps(index))
-    if what in {"offsets", "type"}:
+    if what in {"offsets", "type", "type is a list"}:
         text = json.dumps(header).encode()
         shard.write_bytes(struct.pack("<Q", len(text)) + text + raw[8 + length :])
     if (path / "config.json").exists() and what != "config is a list":
@@ -423,22 +456,45 @@ WRONG = {
     "fewer layers": "unknown",
     "tokenizer": "vocabulary",
     "another split": "splits text",
+    "huge number": "config.json has rope_theta = 1000",
+    "pattern is text": r"tokenizer.json splits text",
+    "splits are no list": r"tokenizer.json splits text",
+    "merges are no list": r"tokenizer.json has merges that are no list",
+    "added tokens are no list": r"tokenizer.json has added_tokens that are no list",
+    "half a character": r"tokenizer.json cannot be read.*surrogates",
+    "half a character in the template": r"tokenizer_config.json cannot be read.*surrogates",
+    "template that cannot be read": r"chat_template.jinja cannot be read: Input/output error",
     "shard missing": "is missing",
     "shard cut": "does not fit",
     "header too long": "claims a header",
     "offsets": "nonsense",
     "type": "F8_E4M3",
+    "type is a list": r"is of type \[\]",
     "not a number": "no number",
     "index leaves the folder": "outside",
 }
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_a_wrong_folder_is_told_and_nothing_is_written(tmp_path: Path, what: str) -> None:
-    broken(tmp_path / "model", what)
+def test_a_wrong_folder_is_told_and_nothing_is_written(
+    tmp_path: Path, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken(tmp_path / "model", what, monkeypatch)
     with pytest.raises(ModelError, match=WRONG[what]):
         work.convert(tmp_path / "model", tmp_path / "out.gguf", TensorType.Q8_0, False, quiet)
     assert not (tmp_path / "out.gguf").exists()
+
+
+def test_a_folders_odd_name_and_a_templates_odd_name_stop_nothing(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(bytes(tmp_path / "mod") + b"\xe9l"))
+    released(RECIPES["sigmoid"], folder, shards=1)
+    templates = [{"name": [], "template": "no"}, {"name": "default", "template": "{{ x }}"}]
+    (folder / "tokenizer_config.json").write_text(json.dumps({"chat_template": templates}))
+    work.convert(folder, tmp_path / "out.gguf", TensorType.Q8_0, False, quiet)
+    gguf = GgufFile(tmp_path / "out.gguf")
+    assert gguf.metadata["general.name"] == "mod\ufffdl"
+    assert gguf.metadata["tokenizer.chat_template"] == "{{ x }}"
+    gguf.close()
 
 
 def test_commands(tmp_path: Path) -> None:
