@@ -55,6 +55,8 @@ class Index:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self.connection = self._open()
+        except OSError as error:
+            raise self._explained(error) from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError) and "malformed" not in str(error):
                 raise self._explained(error) from error
@@ -185,10 +187,11 @@ class Index:
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self.connection.execute("COMMIT")
             except BaseException:
-                self.connection.execute("ROLLBACK")
+                if self.connection.in_transaction:  # SQLite may have rolled back by itself
+                    self.connection.execute("ROLLBACK")
                 raise
-            self.connection.execute("COMMIT")
 
     def _open(self) -> sqlite3.Connection:
         self.file.touch(mode=0o600)
@@ -224,4 +227,6 @@ class Index:
             cure = "Make room on the disk"
         elif "locked" in said:
             cure = "Another smallchat is indexing the same folder: wait, or close it"
+        elif isinstance(error, PermissionError):
+            cure = "Give yourself the right to write to the file and its folder"
         return NotesError(f"The index of the notes, {self.file}: {said}", cure)

@@ -16,7 +16,9 @@ from smallchat.notes import folder, writing
 from smallchat.notes.folder import open_folder
 from smallchat.notes.index import Index
 from smallchat.notes.search import search
+from smallchat.notes.watch import Watch
 from tests.notes.conftest import Write
+from tests.support.waiting import until
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="links and rights of POSIX systems")
 
@@ -260,6 +262,45 @@ def test_a_damaged_index_is_made_anew(damage: str, write: Write, root: Path) -> 
     assert index.sync().changed == 1
     assert texts(index, "zebra") == ["a.md"]
     index.close()
+
+
+@posix
+def test_an_index_that_cannot_be_made_is_told(root: Path, tmp_path: Path) -> None:
+    file = paths.notes_index(root)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.symlink_to(tmp_path / "nowhere" / "index")
+    with pytest.raises(NotesError, match=r"The index of the notes, .*: No such file"):
+        Index(root, file)
+    watch = Watch(lambda: Index(root, file), lambda: None)
+    watch.start()
+    until(lambda: watch.problem)
+    watch.stop()
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="root may write everywhere")
+def test_an_index_that_may_not_be_written_is_told_with_what_to_do(root: Path) -> None:
+    file = paths.notes_index(root)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.parent.chmod(0o500)
+    try:
+        with pytest.raises(NotesError, match=r"Permission denied\. Give yourself the right"):
+            Index(root, file)
+    finally:
+        file.parent.chmod(0o700)
+
+
+def test_a_full_disk_is_told_and_the_index_goes_on_when_there_is_room(write: Write, index: Index) -> None:
+    write("a.md", "zebra")
+    index.sync()
+    pages = index.connection.execute("PRAGMA page_count").fetchone()[0]
+    index.connection.execute(f"PRAGMA max_page_count = {pages}")
+    write("b.md", "\n\n".join(f"# {number}\n\nhorse {number} {number:b}" for number in range(3000)))
+    with pytest.raises(NotesError, match=r"full\. Make room on the disk"):
+        index.sync()
+    assert texts(index, "zebra") == ["a.md"]
+    index.connection.execute("PRAGMA max_page_count = 1000000")
+    index.sync()
+    assert "b.md" in texts(index, "horse")
 
 
 def test_stopping_keeps_what_is_done_and_the_next_time_goes_on(write: Write, index: Index) -> None:
