@@ -76,10 +76,10 @@ def requantise(path: Path, out: Path, kind: TensorType, transpose_down: bool, pr
 
     Raises `ModelError`, or `UsageError` where `out` is the file itself.
     """
-    if out.exists() and out.samefile(path):
-        raise UsageError(f"{out} is the file to read", "Give another name to write to")
     gguf = GgufFile(path)
     try:
+        if out.exists() and out.samefile(path):
+            raise UsageError(f"{out} is the file to read", "Give another name to write to")
         weights = read_weights(gguf, read_config(gguf))
         transposed = weights.layers[0].down_transposed
         _refuse_square(weights.layers[0].down.info.shape, transpose_down)
@@ -137,15 +137,22 @@ def _pieces(name: str, matrices: Matrices, kind: TensorType, turn: bool) -> Iter
 
 
 def _copied(path: Path, info: TensorInfo) -> Iterator[Bytes]:
-    with path.open("rb") as file:
-        file.seek(info.offset)
-        left = info.size
-        while left:
-            piece = np.fromfile(file, np.uint8, min(left, 4 * PIECE))
-            if not piece.size:
-                raise ModelError(f"{path} ended while it was read", "It was changed or cut: start again")
-            left -= piece.size
-            yield piece
+    for start in range(0, info.size, 4 * PIECE):
+        yield _read(path, info.offset + start, min(info.size - start, 4 * PIECE))
+
+
+def _read(path: Path, start: int, size: int) -> Bytes:
+    """`size` bytes of the file to convert. Raises `ModelError`, as the disk to write to is not at fault."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            data = file.read(size)
+    except OSError as error:
+        cure = "See that its disk is there, then give the same command again: it goes on"
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}", cure) from None
+    if len(data) != size:
+        raise ModelError(f"{path} ended while it was read", "It was changed or cut: start again")
+    return np.frombuffer(data, np.uint8)
 
 
 class _GgufMatrices:
@@ -158,9 +165,7 @@ class _GgufMatrices:
         cols = self.shape[-1]
         row = row_bytes(self._info.kind, cols)
         first = self._info.offset + (matrix * (self.shape[-2] if len(self.shape) > 1 else 1) + start) * row
-        data = np.fromfile(self._path, np.uint8, (stop - start) * row, offset=first)
-        if data.size != (stop - start) * row:
-            raise ModelError(f"{self._path} ended while it was read", "It was changed or cut: start again")
+        data = _read(self._path, first, (stop - start) * row)
         return dequantise(self._info.kind, data.reshape(stop - start, row))
 
 

@@ -346,6 +346,19 @@ def test_transposing_a_file_keeps_what_it_says(tmp_path: Path) -> None:
     assert (tmp_path / "twice.gguf").read_bytes() == (tmp_path / "turned.gguf").read_bytes()
 
 
+@pytest.mark.parametrize("kind", [TensorType.F32, TensorType.Q8_0])
+def test_a_source_that_goes_away_is_told_and_not_taken_for_a_full_disk(
+    tmp_path: Path, kind: TensorType
+) -> None:
+    source = converted(made(RECIPES["sigmoid"]), tmp_path / "f32.gguf", "f32")
+
+    def take_away(stage: str, done: int, total: int) -> None:
+        source.unlink(missing_ok=True)
+
+    with pytest.raises(ModelError, match=r"f32\.gguf cannot be read: No such file.*it goes on"):
+        work.requantise(source, tmp_path / "out.gguf", kind, False, take_away)
+
+
 def test_tensors_that_have_their_type_are_copied_bit_by_bit(tmp_path: Path) -> None:
     source = model_file(Recipe(type="Q4_0", types=(("output", "Q8_0"),), fused=True)).path
     work.requantise(source, tmp_path / "out.gguf", TensorType.Q4_0, False, quiet)
@@ -511,6 +524,8 @@ def test_commands(tmp_path: Path) -> None:
     again = run("quantize", out, str(tmp_path / "b.gguf"), "--type", "q4_0", "--transpose-down")
     assert again.returncode == ExitCode.OK, again.stderr
     assert run("quantize", out, out, "--force").returncode == ExitCode.USAGE
+    none = str(tmp_path / "none.gguf")
+    assert run("quantize", none, out, "--force").returncode == ExitCode.MODEL
     facts = json.loads(run("info", str(tmp_path / "b.gguf"), "--json").stdout)
     assert (facts["quantisation"], facts["down_projection"]) == ("Q4_0", "transposed")
     assert run("convert", str(tmp_path / "none"), str(tmp_path / "c.gguf")).returncode == ExitCode.MODEL
