@@ -58,7 +58,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         server = self.server_of_test
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        raw = self.rfile.read(length := int(self.headers["Content-Length"]))
+        if len(raw) < length:  # who asked has left
+            server.gone.set()
+            return
+        body = json.loads(raw)
         server.requests.append(body)
         if server.status != 200:
             self._whole(server.status, server.error)
