@@ -64,11 +64,22 @@ def open_at(app: App[object], file: Path, line: int) -> None:
 
 def _run(app: App[object], command: Sequence[str]) -> int:
     """The code with which the editor ends. Raises `SmallchatError` where it does not run."""
+    code: int | Exception
     try:
-        with app.suspend():
+        code = _lend(app, command)
+    except SuspendNotSupported as error:
+        code = error
+    if isinstance(code, Exception):
+        raise SmallchatError(f"The editor {command[0]} does not run: {code}", "Set EDITOR") from code
+    return code
+
+
+def _lend(app: App[object], command: Sequence[str]) -> int | OSError:
+    with app.suspend():  # an exception would leave the terminal with nobody
+        try:
             return subprocess.run(command, check=False).returncode
-    except (OSError, SuspendNotSupported) as error:
-        raise SmallchatError(f"The editor {command[0]} does not run: {error}", "Set EDITOR") from error
+        except OSError as error:
+            return error
 
 
 def command_at(file: Path, line: int) -> list[str]:

@@ -50,6 +50,16 @@ def stored() -> list[tuple[str, str, str]]:
     return rows
 
 
+def test_an_editor_that_is_not_there_is_told(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
+    with terminal(tmp_path, command, env | {"EDITOR": "no-such-editor"}) as window:
+        window.shows("What shall we talk about?", "Enter sends")
+        window.type("Hello there")
+        window.press("C-g")
+        window.shows("no-such-editor does not run", "Hello there")
+        window.type(" again")
+        window.shows("Hello there again")
+
+
 def test_a_session_by_keyboard_alone(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
     with terminal(tmp_path, command, env) as window:
         window.shows("What shall we talk about?", "Enter sends")
