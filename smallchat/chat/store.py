@@ -210,6 +210,8 @@ class Store:
                 index.drop(self.connection, message, content)
             for table in ("drafts", "pastes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
+            # A chain of messages that delete one another would be longer than SQLite follows (1000).
+            self.connection.execute(f"UPDATE messages SET parent = NULL WHERE conversation IN ({gone})")
             self.connection.execute(f"DELETE FROM conversations WHERE id IN ({gone})")
         self.purged += ids
 

@@ -126,6 +126,19 @@ def test_deleted_conversations_come_back_until_the_end(store: Store, path: Path)
     assert raw.execute("SELECT count(*) FROM drafts").fetchone() == (0,)
 
 
+def test_a_long_conversation_can_be_deleted(store: Store, path: Path) -> None:
+    with store.transaction():
+        gone = store.begin("Long", None, 1.0)
+        turn: Turn | None = None
+        for _ in range(1001):  # SQLite follows a chain of deletions for 1000 steps
+            turn = Turn("user", "more", parent=turn)
+            turn.id = store.add(gone, turn)
+    store.delete(gone)
+    store.purge()
+    assert store.purged == [gone]
+    assert sqlite3.connect(path).execute("SELECT count(*) FROM messages").fetchone() == (0,)
+
+
 def test_a_pinned_conversation_stands_first(store: Store) -> None:
     for index, text in enumerate(("one", "two", "three")):
         session = Session(store)
