@@ -10,6 +10,9 @@ from typing import Literal
 Role = Literal["user", "assistant"]
 Status = Literal["streaming", "complete", "stopped", "failed"]
 
+CONTINUED = "continued"
+"""In an answer's settings: how many of its tokens its seed drew, before it was stopped and continued."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:

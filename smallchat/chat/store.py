@@ -79,7 +79,7 @@ class Store:
         """A new conversation without messages; returns its id."""
         sql = "INSERT INTO conversations (title, system, created, updated) VALUES (?, ?, ?, ?)"
         with self.transaction(durable=True):
-            return self._inserted(sql, (rows.text(title), system, created, created))
+            return self._inserted(sql, (rows.text(title), _prompt(system), created, created))
 
     def configure(
         self,
@@ -91,8 +91,7 @@ class Store:
         """Change what holds for all further answers of a conversation: see `Conversation`."""
         sql = "UPDATE conversations SET system = ?, persona = ?, sampling = ? WHERE id = ?"
         with self.transaction():
-            told = None if system is None else rows.text(system)
-            values = (told, rows.text(persona), json.dumps(dict(sampling)), conversation)
+            values = (_prompt(system), rows.text(persona), json.dumps(dict(sampling)), conversation)
             self.connection.execute(sql, values)
 
     def add(self, conversation: int, turn: Turn) -> int:
@@ -324,3 +323,7 @@ class Store:
             yield
         except (sqlite3.Error, OSError) as error:
             raise explained(error, self.path) from error
+
+
+def _prompt(system: str | None) -> str | None:
+    return None if system is None else rows.text(system)

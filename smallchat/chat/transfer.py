@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from smallchat.chat.records import Attached, Conversation, Source, Turn
+from smallchat.chat import rows
+from smallchat.chat.records import CONTINUED, Attached, Conversation, Source, Turn
 from smallchat.chat.store import Store
 from smallchat.chat.titles import shortened
 from smallchat.errors import StorageError
+from smallchat.settings import Sampling, UsageError
 
 Kind = Literal["md", "json"]
 
@@ -185,7 +186,7 @@ def _read_message(read: _Reader, parent: Turn | None) -> Turn:
             for one in read.items("attached")
         ],
         model=read.text("model"),
-        sampling=read.settings("sampling"),
+        sampling=read.settings("sampling", CONTINUED),
         edited=not read.none("edited") and read.truth("edited"),  # older exports do not say
         finish=read.text("finish"),
         problem=read.text("problem"),
@@ -213,7 +214,7 @@ class _Reader:
         value = self._data.get(name)
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise self._wrong(name)
-        return value
+        return rows.text(value)
 
     def truth(self, name: str) -> bool:
         value = self._data.get(name)
@@ -239,15 +240,19 @@ class _Reader:
             raise self._wrong(name)
         return [_Reader(one, f"{name} {number}") for number, one in enumerate(value, 1)]
 
-    def settings(self, name: str) -> dict[str, float | int | None]:
+    def settings(self, name: str, *counts: str) -> dict[str, float | int | None]:
+        """Fields of `Sampling` with values that it allows; `counts` may be there too."""
         value = self._data.get(name)
-        if not isinstance(value, dict) or len(value) > 100:
+        if not isinstance(value, dict) or any(isinstance(one, bool) for one in value.values()):
             raise self._wrong(name)
-        for key, one in value.items():
-            if len(key) > 100 or isinstance(one, bool) or not isinstance(one, int | float | None):
-                raise self._wrong(name)
-            if one is not None and not (math.isfinite(one) and abs(one) < 1 << 63):
-                raise self._wrong(name)
+        read = _Reader(value, f"{name} of {self.where}")
+        for whole in ("top_k", "seed", *counts):
+            if not read.none(whole):
+                read.whole(whole, 1 << 63)
+        try:
+            Sampling(**{key: one for key, one in value.items() if key not in counts})
+        except (TypeError, UsageError) as error:
+            raise self._wrong(name) from error
         return dict(value)
 
     def _wrong(self, name: str) -> StorageError:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields, replace
 
-from smallchat.chat.records import Attached, Source, Turn
+from smallchat.chat.records import CONTINUED, Attached, Source, Turn
 from smallchat.chat.session import Session
 from smallchat.engine.client import EngineClient, LoadOptions, Message
 from smallchat.engine.events import (
@@ -37,9 +37,6 @@ RECENT = 200
 
 MEASURE_SECONDS = 10.0
 """How long to wait for an exact count of tokens before it is estimated."""
-
-CONTINUED = "continued"
-"""In an answer's settings: how many of its tokens its seed drew, before it was stopped and continued."""
 
 DIED = Failed("The decoder ended unexpectedly", "Load the model again", int(ExitCode.ENGINE))
 

@@ -233,11 +233,12 @@ def test_drafts_belong_to_their_conversation(store: Store) -> None:
     "text", ["\ud800 half a pair", "nul \x00 inside", "家族 👨‍👩‍👧", "\u202eevil", "''; DROP TABLE messages"]
 )
 def test_any_text_can_be_kept(store: Store, text: str) -> None:
-    session = Session(store)
+    session = Session(store, text)
     session.ask(text)
     store.save_draft(session.id, text)
     assert session.problem is None
     assert texts(store, session.id or 0) == [text.replace("\ud800", "?")]
+    assert [one.system for one in store.conversations()] == texts(store, session.id or 0)
 
 
 CRASH = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from smallchat.chat.search import Search
 from smallchat.chat.session import Session
 from smallchat.chat.store import MEMORY, Store
 from smallchat.errors import StorageError
+from smallchat.settings import Sampling
 
 
 @pytest.fixture
@@ -147,6 +149,13 @@ HOSTILE = {
     "settings": damaged(put("sampling", {"seed": "7"}, 1)),
     "huge settings": damaged(put("sampling", {"seed": 1 << 80}, 1)),
     "many settings": damaged(put("sampling", {str(number): 1 for number in range(200)}, 1)),
+    "unknown settings": damaged(put("sampling", {"\x1b[2J": 1})),
+    "unknown settings of a message": damaged(put("sampling", {"mirostat": 1}, 1)),
+    "a conversation continued": damaged(put("sampling", {"continued": 1})),
+    "settings that mean nothing": damaged(put("sampling", {"temperature": -1})),
+    "settings that are none": damaged(put("sampling", {"top_p": None})),
+    "settings that are not whole": damaged(put("sampling", {"top_k": 2.5})),
+    "endless settings": damaged(put("sampling", {"seed": 10**400})),
     "sources": damaged(put("sources", [{"path": 1}], 1)),
     "tokens": damaged(put("tokens", 1.5, 1)),
     "edited": damaged(put("edited", 1, 1)),
@@ -168,6 +177,26 @@ def test_what_is_odd_but_sound_is_taken_in(store: Store) -> None:
     (listed,) = store.conversations()
     assert len(listed.title) <= 60
     assert store.turns(listed.id)[-1].content == "Half an ans"
+
+
+def test_half_a_surrogate_pair_is_taken_in_anywhere(store: Store, tmp_path: Path) -> None:
+    def change(_: dict[str, Any], one: dict[str, Any]) -> None:
+        one.update(title="\ud800", system="\ud800", persona="\ud800")
+        for message in one["messages"]:
+            message.update(dict.fromkeys(("content", "given", "model", "finish", "problem"), "\ud800"))
+        one["messages"][0]["sources"][0]["title"] = one["messages"][0]["attached"][0]["label"] = "\ud800"
+
+    transfer.take_in(store, damaged(change))
+    (listed,) = store.conversations()
+    assert (listed.title, listed.system, listed.persona) == ("?", "?", "?")
+    for kind in ("md", "json"):
+        assert transfer.exported(store, [listed], kind).encode()
+
+
+def test_settings_of_an_answer_come_back(store: Store) -> None:
+    whole = asdict(Sampling(seed=(1 << 63) - 1)) | {"continued": 3}
+    (new,) = transfer.take_in(store, damaged(put("sampling", whole, 1)))
+    assert store.tree(new)[0][0].children[0].sampling == whole
 
 
 values = st.recursive(

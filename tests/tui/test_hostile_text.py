@@ -62,6 +62,16 @@ async def test_a_hostile_model_name_or_failure_is_text_too() -> None:
         check(run)
 
 
+async def test_names_of_a_conversations_settings_are_text_too() -> None:
+    """An earlier smallchat took in any name."""
+    async with running() as run:
+        run.chat.dialogue.session.configure(None, HOSTILE, {HOSTILE: 1})
+        run.chat.wake()
+        await run.until(lambda: str(run.prompt.border_title).endswith("over 1"))
+        assert not FORBIDDEN & set(str(run.prompt.border_title))
+        check(run)
+
+
 @pytest.mark.parametrize("text", ["[bold red]shout[/]", "[@click=app.quit]click[/]", "[/closing]", "[[x]]"])
 async def test_markup_is_not_interpreted(text: str) -> None:
     async with running() as run:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from smallchat.chat.records import Turn
-from smallchat.tui.dialogue import CONTINUED
+from smallchat.chat.records import CONTINUED, Turn
 from smallchat.tui.keeper import Keeper
 from smallchat.tui.screens.messages import Messages
 from smallchat.tui.text import one_line, plain

@@ -114,7 +114,7 @@ class ChatCommands(NoteCommands):
         session = self.dialogue.session
         own_system = session.system is not None and session.system != self._settings.system
         parts = [one_line(session.persona) or ("own system prompt" if own_system else "")]
-        parts += [f"{name} {value}" for name, value in session.sampling.items()]
+        parts += [f"{one_line(name)} {value}" for name, value in session.sampling.items()]
         return " · ".join(filter(None, parts))
 
     # The rest
