@@ -188,12 +188,19 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
 
 
 def _from_file(path: Path) -> dict[str, Any]:
+    cure = "Mend the file, or move it away"
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        str(values)  # fails at hexadecimal numbers so long that no error could tell of them
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} cannot be read: {error}", "Mend the file, or move it away") from error
+        raise UsageError(f"{path} cannot be read: {error}", cure) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"{path} cannot be read: a number is too long, or lists nest too deep", cure
+        ) from error
+    return values
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -217,7 +224,7 @@ def checked(key: str, value: Any, source: str) -> Any:
             return _integer(value, low=0 if key in {"top_k", "seed"} else 1)
         if key in {"temperature", "top_p", "min_p", "repeat_penalty", "head_threshold"}:
             return float(value)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{source} sets {key} to {value!r}, which is not a number", "Correct it") from error
     if key in TABLES:
         return _table(key, value, source)

@@ -82,7 +82,21 @@ def test_values_that_mean_nothing(flags: dict[str, object]) -> None:
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("text", ["mem = ", "[", 'colour = "red"', "\x00", 'threads = "many"'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mem = ",
+        "[",
+        'colour = "red"',
+        "\x00",
+        'threads = "many"',
+        "top_k = inf",
+        pytest.param(f"temperature = 1{'0' * 400}", id="huge"),
+        pytest.param(f"seed = {'1' * 5000}", id="long"),
+        pytest.param(f"theme = [0x{'f' * 5000}]", id="long hexadecimal"),
+        pytest.param("keys = " + "[" * 5000, id="deep"),
+    ],
+)
 def test_a_wrong_config_file_is_named(text: str) -> None:
     write_config(text)
     with pytest.raises(UsageError) as raised:
