@@ -264,6 +264,11 @@ class Dialogue:
         self.counted = None
         self.changed()
 
+    @property
+    def unsaved(self) -> bool:
+        """A message could not be saved, here or in a session left behind."""
+        return self.session.problem is not None or bool(self._left)
+
     def save(self) -> bool:
         """Save what is new, in sessions left behind too; False where that failed."""
         self._left = [session for session in self._left if not session.save()]

@@ -11,6 +11,8 @@ from smallchat.tui.dialogue import Dialogue
 
 SAVE_EVERY = 0.5
 """Seconds between two savings: what a crash can cost at the most."""
+TRY_AGAIN = 5.0
+"""… after one that failed: where another program holds the file, each holds up the screen."""
 
 
 class Keeper:
@@ -20,15 +22,15 @@ class Keeper:
         self._dialogue = dialogue
         self._draft = ""
         self._saved = ""
-        self._at = 0.0
+        self._due = 0.0
         self._draft_problem: StorageError | None = None
         self.edited: Turn | None = None
         """The message that is being said in other words; what is typed then is kept apart from the draft."""
 
     @property
     def pending(self) -> bool:
-        """Something typed is not saved yet."""
-        return self._draft != self._saved
+        """Something is not saved yet."""
+        return self._draft != self._saved or self._dialogue.unsaved
 
     @property
     def problem(self) -> StorageError | None:
@@ -77,30 +79,26 @@ class Keeper:
         self._save_draft(key)
 
     def save_when_due(self) -> None:
-        """Save what is new, unless that was done just now."""
-        if time.monotonic() - self._at < SAVE_EVERY:
+        """Save what is new, unless that was done or tried just now."""
+        if time.monotonic() < self._due or not (self.pending or self._dialogue.answer is not None):
             return
-        if self._dialogue.answer is not None or self._dialogue.session.problem is not None:
-            self._at = time.monotonic()
-            self._dialogue.save()
-        if self.pending:
-            self._at = time.monotonic()
-            self._save_draft(self._dialogue.session.id)
+        self._dialogue.save()
+        self.save_draft(self._draft)
+        self._due = time.monotonic() + (TRY_AGAIN if self.pending else SAVE_EVERY)
 
     def save_draft(self, text: str) -> None:
         """Save the draft now: its conversation is about to be left."""
         self._draft = text  # `typed` may not have heard of the last key yet
-        if self.pending:
+        if self._draft != self._saved:
             self._save_draft(self._dialogue.session.id)
 
     def _save_draft(self, key: int | None) -> None:
-        self._saved = self._draft
         store = self._dialogue.session.store
         try:
             if self.edited is not None and self.edited.id is not None and key is not None:
                 store.save_edit(key, self.edited.id, self._draft)
             else:
                 store.save_draft(key, self._draft)
-            self._draft_problem = None
+            self._saved, self._draft_problem = self._draft, None
         except StorageError as error:
             self._draft_problem = error

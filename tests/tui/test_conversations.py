@@ -10,7 +10,7 @@ from smallchat import paths
 from smallchat.chat.records import Conversation
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
-from smallchat.tui import garbage
+from smallchat.tui import garbage, keeper
 from smallchat.tui.screens.problem import ProblemScreen
 from smallchat.tui.widgets.transcript import transcript
 from smallchat.tui.widgets.transcript.turn import TurnView
@@ -240,6 +240,27 @@ async def test_a_disk_that_fills_up_is_told_and_forgiven() -> None:
             "again",
             "saved",
         ]
+
+
+async def test_what_could_not_be_saved_is_tried_again_without_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "TRY_AGAIN", 0.05)
+
+    async with running() as run:
+        await run.answer("before", "fine")
+        store = run.chat.dialogue.session.store
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")
+        await run.type("draft " * 1500)
+        await run.shows("the disk is full")
+        store.connection.execute("PRAGMA max_page_count = 1000000")
+        await run.until(lambda: store.draft(run.chat.dialogue.session.id) == "draft " * 1500)
+
+        pages = store.connection.execute("PRAGMA page_count").fetchone()[0]
+        store.connection.execute(f"PRAGMA max_page_count = {pages}")
+        await run.answer("", "big " * 8000)
+        assert run.chat.dialogue.session.problem is not None
+        store.connection.execute("PRAGMA max_page_count = 1000000")
+        await run.until(lambda: run.stored()[-1] == ("assistant", "big " * 8000, "complete"))
 
 
 async def test_another_version_of_the_file_is_told() -> None:
