@@ -51,8 +51,9 @@ class Folder:
                     continue
                 if not file.is_file(follow_symlinks=False):
                     continue
-                stat = file.stat(follow_symlinks=False)
-                found.append(Entry(self.path / file.name, match[1], stat.st_size, stat.st_mtime))
+                with contextlib.suppress(FileNotFoundError):  # another smallchat has just removed it
+                    stat = file.stat(follow_symlinks=False)
+                    found.append(Entry(self.path / file.name, match[1], stat.st_size, stat.st_mtime))
         return found
 
     def make_room(self, size: int, keep: Container[Path]) -> bool:

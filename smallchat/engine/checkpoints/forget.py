@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Collection
+from pathlib import Path
 
 from smallchat import paths
 from smallchat.engine.checkpoints.folder import Folder, remove
@@ -18,13 +20,19 @@ def forget(conversations: Collection[int]) -> int:
     if not conversations:
         return 0
     removed = 0
-    try:
+    with contextlib.suppress(OSError):
         for entry in Folder(paths.checkpoints(), 0).entries():
-            with entry.path.open("rb") as file:
-                head = file.read(OWNED.size)
-            if len(head) == OWNED.size and OWNED.unpack(head)[1] in conversations:
+            if _owner(entry.path) in conversations:
                 remove(entry.path)
                 removed += 1
-    except OSError:
-        pass
     return removed
+
+
+def _owner(block: Path) -> int | None:
+    """The conversation that a block was written for; None: it has just vanished, or says nothing."""
+    try:
+        with block.open("rb") as file:
+            head = file.read(OWNED.size)
+    except OSError:
+        return None
+    return int(OWNED.unpack(head)[1]) if len(head) == OWNED.size else None

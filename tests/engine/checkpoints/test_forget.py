@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -54,6 +57,29 @@ def test_nothing_to_forget_is_no_fault() -> None:
     empty.write_bytes(b"")
     assert forget([3]) == 0
     assert empty.exists()
+
+
+def test_a_block_that_vanishes_meanwhile_saves_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the folder is listed, or behind that; `scandir` tells the names in an order of its own."""
+    scandir, entries = os.scandir, bounds.Folder.entries
+
+    @contextlib.contextmanager
+    def listed(path: Path) -> Iterator[list[os.DirEntry[str]]]:
+        with scandir(path) as files:
+            found = [*files]
+        Path(found[0].path).unlink()
+        yield found
+
+    def looked_at(folder: bounds.Folder) -> list[bounds.Entry]:
+        found = entries(folder)
+        found[0].path.unlink()
+        return found
+
+    monkeypatch.setattr(bounds.os, "scandir", listed)
+    monkeypatch.setattr(bounds.Folder, "entries", looked_at)
+    files = [kept(letter, 7) for letter in "abcd"]
+    assert forget([7]) == 2
+    assert not any(file.exists() for file in files)
 
 
 async def test_a_deleted_conversation_leaves_nothing_behind() -> None:
