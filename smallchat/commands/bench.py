@@ -19,7 +19,7 @@ from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
 from smallchat.errors import ContextError
 from smallchat.settings import DEFAULT_CONTEXT, Settings
-from smallchat.tui.text import size, speed
+from smallchat.tui.text import plain, size, speed
 
 PAUSE = 0.05
 """Seconds that are worth a line."""
@@ -59,7 +59,7 @@ def run(settings: Settings, work: Work, synthetic: str | None, as_json: bool) ->
         print(json.dumps(facts))
         return
     for name, value in _table(facts):
-        print(f"{name:<14} {value}")
+        print(plain(f"{name:<14} {value}"))
 
 
 def measure(settings: Settings, work: Work) -> dict[str, Any]:

@@ -57,7 +57,6 @@ def list_(
 def show(conversation: Id, as_json: Json = False) -> None:
     """One conversation; with --json every branch of it."""
     from smallchat.chat import transfer
-    from smallchat.tui.text import plain
 
     with _store() as store:
         found = _find(store, conversation)
@@ -65,7 +64,7 @@ def show(conversation: Id, as_json: Json = False) -> None:
             _print(transfer.as_data(store, [found])["conversations"][0])
             return
         text = transfer.markdown(found, store.turns(found.id))
-    sys.stdout.write(plain(text) if sys.stdout.isatty() else text)
+    _write(text)
 
 
 @app.command()
@@ -116,7 +115,7 @@ def export(
         chosen = store.conversations() if everything else [_find(store, one) for one in conversations or ()]
         text = transfer.exported(store, chosen, _kind(kind, out))
     if out is None:
-        sys.stdout.write(text)
+        _write(text)
     else:
         write_new(out.expanduser(), text)
         print(f"Written: {one_line(str(out))}", file=sys.stderr)
@@ -225,4 +224,11 @@ def _say(text: str, file: Any = None) -> None:
 
 
 def _print(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False))
+    _write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def _write(text: str) -> None:
+    """To standard output: as it is, but nothing that a terminal there would obey."""
+    from smallchat.tui.text import plain
+
+    sys.stdout.write(plain(text) if sys.stdout.isatty() else text)

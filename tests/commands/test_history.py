@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -57,6 +58,29 @@ def test_one_is_shown(history) -> None:
     )
     assert json.loads(history("show", "last", "--json")[1])["messages"][1]["content"] == "二月。"
     assert history("show", "7")[0] == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("show", "last"), ("show", "last", "--json"), ("export", "last"), ("export", "last", "-f", "json")],
+    ids=" ".join,
+)
+def test_a_terminal_obeys_nothing_that_was_said(
+    history, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(paths.conversations())
+    Session(store).ask("red \x1b[31m\x9b31m")
+    store.close()
+    assert "\x9b" in history(*command)[1]
+    ours, its = os.openpty()
+    with os.fdopen(ours, encoding="utf-8") as reader, os.fdopen(its, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr("sys.stdout", terminal)
+        assert history(*command)[0] == ExitCode.OK
+        terminal.write("the end\n")
+        terminal.flush()
+        told = "".join(iter(reader.readline, "the end\n"))
+    assert "red" in told
+    assert not {"\x1b", "\x9b"} & set(told)
 
 
 def test_words_are_found(history) -> None:
