@@ -7,6 +7,22 @@ from pathlib import Path
 from smallchat.settings import UsageError
 
 
+def meant(name: str | Path) -> Path:
+    """The place that `name` means, which may begin at a home folder ("~"). Raises `UsageError`."""
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{name} is in no home folder that is known", "Give the whole path") from error
+
+
+def exists(path: Path) -> bool:
+    """Whether something is there, as far as that can be seen: its folder may be closed, its name too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def write_new(path: Path, text: str) -> None:
     """Write a file that is not there yet, its last line ended. Raises `UsageError`."""
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from smallchat.commands.progress import bar
 from smallchat.commands.resolve import model_path
+from smallchat.files import meant
 from smallchat.hub import convert as work
 from smallchat.hub.quantise import parse_type
 from smallchat.settings import UsageError
@@ -18,7 +19,7 @@ def convert(folder: Path, out: Path, kind: str, transpose_down: bool, force: boo
     wanted = parse_type(kind)
     _free(out, force)
     with bar() as progress:
-        work.convert(folder.expanduser(), out, wanted, transpose_down, progress)
+        work.convert(meant(folder), out, wanted, transpose_down, progress)
     _tell(out, as_json)
 
 
@@ -32,9 +33,13 @@ def quantize(model: str, out: Path, kind: str, transpose_down: bool, force: bool
 
 
 def _free(out: Path, force: bool) -> None:
-    if out.is_dir() or not out.parent.is_dir():
+    try:
+        there, fits = out.exists(), out.parent.is_dir() and not out.is_dir()
+    except OSError:  # a closed folder, a name too long
+        there, fits = False, False
+    if not fits:
         raise UsageError(f"{out} cannot be written", "Give the name of a file in a folder that exists")
-    if out.exists() and not force:
+    if there and not force:
         raise UsageError(f"{out} is there already", "Give another name, or --force to write over it")
 
 

@@ -107,7 +107,7 @@ def export(
 ) -> None:
     """Conversations as Markdown, or as JSON that can be taken in again."""
     from smallchat.chat import transfer
-    from smallchat.files import write_new
+    from smallchat.files import meant, write_new
 
     if everything == bool(conversations):
         raise UsageError("It is not said what to export", "Give an ID, or --all")
@@ -117,7 +117,7 @@ def export(
     if out is None:
         _write(text)
     else:
-        write_new(out.expanduser(), text)
+        write_new(meant(out), text)
         print(f"Written: {one_line(str(out))}", file=sys.stderr)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from smallchat import paths
 from smallchat.engine.client import LoadOptions
 from smallchat.errors import ModelError
+from smallchat.files import exists, meant
 from smallchat.settings import BUILTIN, Settings
 
 if TYPE_CHECKING:  # the app opens without them
@@ -36,19 +37,19 @@ def model_path(name: str) -> Path:
     "builtin"; a path; a file in the models folder, with or without ".gguf", or a part of its name; "4b", a
     repository or an address of the hub, where that is on this disk already, whoever fetched it. Nothing is
     fetched here. Raises `ModelError` that says where it was looked for; `MissingModelError` says how to get
-    it.
+    it; `UsageError` where the name cannot mean anything.
     """
     if name == BUILTIN:
         return paths.builtin_model()
-    given = Path(name).expanduser()
+    given = meant(name)
     in_folder = paths.models() / name
-    if given.exists():
+    if exists(given):
         return given
     from smallchat.hub.known import parse
 
     reference = parse(name)
-    if given.parent == Path() and (in_folder.exists() or given.suffix == ".gguf"):
-        return in_folder if in_folder.exists() else given  # a missing file is the reader's to report
+    if given.parent == Path() and (exists(in_folder) or given.suffix == ".gguf"):
+        return in_folder if exists(in_folder) else given  # a missing file is the reader's to report
     if reference is None and given.parent != Path():
         return given
     return _in_models_folder(name) or _on_this_disk(name, reference)
@@ -69,8 +70,10 @@ def installed_file(name: str) -> Installed:
 
 def _in_models_folder(name: str) -> Path | None:
     folder = paths.models()
+    if not exists(folder):
+        return None
     exact = folder / f"{name}.gguf"
-    if exact.exists():
+    if exists(exact):
         return exact
     matches = [
         path for path in sorted(folder.glob("*.gguf")) if f"-{name.lower()}" in f"-{path.name.lower()}"

@@ -190,9 +190,9 @@ def _from_url(url: str) -> Reference:
         "huggingface.co",
         "www.huggingface.co",
         "hf.co",
-        urlsplit(os.environ.get("HF_ENDPOINT", "")).hostname,
+        _host(os.environ.get("HF_ENDPOINT", "")),
     }
-    if urlsplit(url).hostname not in hosts:
+    if (host := _host(url)) is None or host not in hosts:
         raise UsageError(f"{url[:200]!r} is not on the hub", "Fetch it with a browser, then give its path")
     parts = [unquote(part) for part in urlsplit(url).path.split("/") if part]
     repository = "/".join(parts[:2])
@@ -203,6 +203,14 @@ def _from_url(url: str) -> Reference:
     if len(parts) < 5 or parts[2] not in {"resolve", "blob"} or not parts[-1].lower().endswith(".gguf"):
         raise UsageError(f"{url[:200]!r} is no model file's address", cure)
     return Reference((repository,), file=_inside("/".join(parts[4:])), revision=parts[3])
+
+
+def _host(url: str) -> str | None:
+    """None where there is none, or what stands there cannot be one."""
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
 
 
 def _inside(file: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.errors import ModelError
+from smallchat.files import exists
 from smallchat.kernels.quants import TensorType, dequantise
 
 Floats = npt.NDArray[np.float32]
@@ -48,7 +49,7 @@ class Folder:
         """Reads the headers. Raises `ModelError`."""
         self.path = path
         self.tensors: dict[str, Stored] = {}
-        if not path.is_dir():
+        if not (exists(path) and path.is_dir()):
             raise ModelError(
                 f"{path} is no folder", "Give the folder with config.json and .safetensors files"
             )

@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.errors import ModelError
+from smallchat.files import exists
 from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
 DAMAGED = "The file is damaged or cut short: fetch or copy it again"
@@ -168,7 +169,7 @@ def _map_file(path: Path) -> mmap.mmap:
     except ValueError:
         raise ModelError(f"{path} is empty", "Fetch or copy it again") from None
     except OSError as error:
-        if path.is_dir():
+        if exists(path) and path.is_dir():
             raise ModelError(
                 f"{path} is a folder, not a model file", "Give the path of a .gguf file"
             ) from None

@@ -37,15 +37,16 @@ class UnreadableError(Exception):
 
 def open_folder(given: str | Path) -> Path:
     """The folder itself, links in its own path resolved. Raises `NotesError` where it is none."""
-    path = Path(given).expanduser()
+    path = Path(given)
     try:
+        path = path.expanduser()
         resolved = path.resolve(strict=True)
         if not resolved.is_dir():
             raise NotesError(f"{path} is not a folder", "Give the folder that holds the notes: --notes DIR")
         with os.scandir(resolved):
             return resolved
     except (OSError, RuntimeError, ValueError) as error:
-        said = getattr(error, "strerror", None) or str(error)
+        said = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise NotesError(
             f"The note folder {path} cannot be read: {said}",
             "See that it is there, or give another: --notes DIR",

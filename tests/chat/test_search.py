@@ -163,7 +163,8 @@ def test_messages_of_an_older_version_are_caught_up_with(
 
 
 @pytest.mark.parametrize(
-    "query", ["", "   ", "…", '"', '""', "*", "NEAR(", "a:b", "-x", "\0", "'; --", "^", "x" * 9999]
+    "query",
+    ["", "   ", "…", '"', '""', "*", "NEAR(", "a:b", "-x", "\0", "caf\udce9", "'; --", "^", "x" * 9999],
 )
 def test_no_query_is_an_error(store: Store, search: Search, query: str) -> None:
     talk(store, "hello", "world")

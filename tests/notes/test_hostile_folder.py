@@ -245,6 +245,11 @@ def test_a_folder_that_is_none(name: str, tmp_path: Path) -> None:
     assert raised.value.exit_code == ExitCode.NOTES
 
 
+def test_a_folder_in_no_home_that_is_known() -> None:
+    with pytest.raises(NotesError, match="~nobody of this name/notes cannot be read"):
+        open_folder("~nobody of this name/notes")
+
+
 @pytest.mark.parametrize("damage", ["noise", "another version", "empty"])
 def test_a_damaged_index_is_made_anew(damage: str, write: Write, root: Path) -> None:
     write("a.md", "zebra")

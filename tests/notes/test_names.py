@@ -33,6 +33,9 @@ def test_a_note_has_many_names(garden: Index) -> None:
         names.find(garden, "Boots")
     with pytest.raises(NotesError, match="Perhaps: Garden plan"):
         names.find(garden, "Gardn plan")
+    with pytest.raises(NotesError, match="no note"):
+        names.find(garden, "caf\udce9")
+    assert names.below(garden, "caf\udce9") == []
     assert [note.path for note in names.below(garden, "gear/")] == ["gear/Boots.md", "gear/Gloves.md"]
     assert names.below(garden, "nix") == []
 

@@ -109,6 +109,8 @@ async def test_settings_hold_for_one_conversation_and_come_back_with_it() -> Non
         ("/copy everything", "/copy does not know 'everything'"),
         ("/copy", "nothing to copy yet"),
         ("/save", "/save needs the name of a file"),
+        ("/model ~nobody-here/x", "no home folder that is known"),
+        (f"/model {'x' * 300}", "There is no model"),
         ("/persona nobody", "There is no persona 'nobody'"),
     ],
 )

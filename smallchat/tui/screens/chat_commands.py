@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from smallchat import paths, settings
 from smallchat.chat.personas import personas
 from smallchat.engine.events import Failed, Resized
 from smallchat.errors import SmallchatError
-from smallchat.files import write_new
+from smallchat.files import meant, write_new
 from smallchat.settings import Sampling, UsageError, parse_size
 from smallchat.tui import themes
 from smallchat.tui.completing import Candidate, Names, commands
@@ -144,7 +143,7 @@ class ChatCommands(NoteCommands):
         """Write the selection or the last answer into a new file."""
         if not name:
             raise UsageError("/save needs the name of a file", "/save answer.md")
-        path, text = Path(name).expanduser(), self.get_selected_text() or self._answer()
+        path, text = meant(name), self.get_selected_text() or self._answer()
         if not text:
             raise UsageError("There is nothing to save yet", "Ask something")
         await asyncio.to_thread(write_new, path, text)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 
 from smallchat.chat.records import Conversation
 from smallchat.chat.search import Found, Search
 from smallchat.chat.session import Session
 from smallchat.chat.store import Store
 from smallchat.errors import SmallchatError, StorageError
-from smallchat.files import write_new
+from smallchat.files import meant, write_new
 from smallchat.settings import Settings, UsageError
 from smallchat.tui.screens.branching import Branching
 from smallchat.tui.text import one_line
@@ -74,7 +73,7 @@ class Conversations(Branching):
         if not name or not found:
             what = "/export needs the name of a file" if found else "There is nothing to export yet"
             raise UsageError(what, "/export talk.md for reading, /export talk.json for everything")
-        path = Path(name).expanduser()
+        path = meant(name)
         await asyncio.to_thread(
             write_new, path, transfer.exported(self._store, found, transfer.kind_of(path))
         )

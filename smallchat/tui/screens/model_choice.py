@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from smallchat.files import exists, meant
 from smallchat.settings import UsageError
 from smallchat.tui import models
 from smallchat.tui.completing import Candidate, Names
@@ -44,8 +45,8 @@ class ModelChoice(Attaching):
             if chosen is not None:
                 self._take_model(chosen)
             return
-        path = Path(name).expanduser()
-        if path.is_file():
+        path = meant(name)
+        if exists(path) and path.is_file():
             self.load_model(path)
             return
         found = models.called(name, await models.listed())
