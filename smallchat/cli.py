@@ -39,7 +39,7 @@ Mem = Annotated[
     typer.Option("--mem", metavar="SIZE", help='Memory budget, as "8G" or "600M"; none: no limit.'),
 ]
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
-Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads that compute.")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Processes that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
 Notes = Annotated[str | None, typer.Option("--notes", metavar="DIR", help="Folder of notes to ask about.")]
 Kv = Annotated[str | None, typer.Option("--kv", metavar="f16|q8|f32", help="Type of the KV cache.")]
@@ -381,7 +381,7 @@ def _unexpected(error: Exception) -> str:
 
     from smallchat import paths as places
 
-    log = places.state() / "errors.log"
+    log = places.errors_log()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("a", encoding="utf-8") as file:

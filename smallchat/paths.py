@@ -83,6 +83,16 @@ def engine_log() -> Path:
     return state() / "engine.log"
 
 
+def app_log() -> Path:
+    """Faults of the app in full; the app went on."""
+    return state() / "app.log"
+
+
+def errors_log() -> Path:
+    """Faults that ended smallchat, in full."""
+    return state() / "errors.log"
+
+
 def assets() -> Path:
     """What the wheel carries; a checkout keeps it beside the package."""
     inside = Path(__file__).parent / "assets"

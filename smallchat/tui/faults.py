@@ -18,7 +18,7 @@ LOG_BYTES = 1_000_000
 def write_down(error: BaseException) -> None:
     """Append the traceback to `app.log` in the state folder. Never raises."""
     try:
-        path = paths.state() / "app.log"
+        path = paths.app_log()
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     except OSError:
@@ -34,7 +34,7 @@ def write_down(error: BaseException) -> None:
 
 def one_line(error: BaseException) -> str:
     """What a user is told of a fault."""
-    return f"smallchat made a mistake ({type(error).__name__}); details are in {paths.state() / 'app.log'}"
+    return f"smallchat made a mistake ({type(error).__name__}); details are in {paths.app_log()}"
 
 
 def tell_fault(app: App[object], error: Exception) -> None:

@@ -16,6 +16,7 @@ import pytest
 from smallchat import __version__, paths
 from smallchat.engine import Engine
 from smallchat.errors import ExitCode
+from smallchat.hub.installed import hub_cache
 from tests.support.models import Recipe, model
 
 
@@ -100,6 +101,8 @@ def test_info_and_paths() -> None:
     places = json.loads(smallchat("paths", "--json").stdout)
     assert places["conversations"] == str(paths.conversations())
     assert Path(places["models"]) == paths.models()
+    kept = {paths.engine_log(), paths.app_log(), paths.errors_log(), paths.chosen_theme(), hub_cache()}
+    assert kept <= {Path(place) for place in places.values()}
 
 
 def test_bench_measures_what_it_says() -> None:

@@ -1,4 +1,4 @@
-"""Nothing but `pull` and `--endpoint` touches the network: watched in every process that a command starts."""
+"""Only `pull`, `--endpoint` and a model to be fetched touch the network: watched in every process."""
 
 from __future__ import annotations
 
