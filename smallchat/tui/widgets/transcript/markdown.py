@@ -19,6 +19,7 @@ from smallchat.tui.widgets.transcript.growing import (
     AnswerParagraph,
     growing,
 )
+from smallchat.tui.widgets.transcript.table import AnswerTable
 
 
 def prepare() -> None:
@@ -37,6 +38,7 @@ class AnswerMarkdown(Markdown, Heap):
         "ordered_list_open": AnswerOrderedList,
         "fence": AnswerFence,
         "code_block": AnswerFence,
+        "table_open": AnswerTable,
     }
 
     def __init__(self, text: str = "") -> None:
