@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any, Protocol
 from smallchat import paths
 from smallchat.engine.events import Envelope, Failed, parse
 from smallchat.errors import EngineError, ExitCode
+from smallchat.interpreter import PYTHON
 from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType, Sampling, Settings, SparseHead
 
 LINE_LIMIT = 1 << 24
@@ -122,8 +122,7 @@ class WorkerClient:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as standard_error:
             self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "smallchat.engine.worker"),
+                *(*PYTHON, "-m", "smallchat.engine.worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=standard_error,

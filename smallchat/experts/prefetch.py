@@ -17,6 +17,7 @@ from smallchat.experts.direct import BLOCK, DirectFile
 from smallchat.experts.layout import Range
 from smallchat.experts.reader import REQUEST
 from smallchat.experts.slab import BYTES, CHANGED, ERRNO, PROBLEM, READING, SHORT, SYSTEM, Slab
+from smallchat.interpreter import PYTHON
 
 RETRIES = 2
 """A read that the system refuses is tried so many times more."""
@@ -149,7 +150,7 @@ class ReaderProcess:
             options = {"pass_fds": (slab.memory.fd, file.fd), "start_new_session": True}
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "smallchat.experts.reader", json.dumps(plan)],
+                [*PYTHON, "-m", "smallchat.experts.reader", json.dumps(plan)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 bufsize=0,

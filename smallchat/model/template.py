@@ -10,12 +10,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from smallchat.errors import ModelError
+from smallchat.interpreter import PYTHON
 from smallchat.model import sandbox
 from smallchat.model.tokenizer import Tokenizer
 
@@ -135,9 +135,9 @@ class ChatTemplate:
                     pipe.close()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        # -P: the folder of this package is no place to import from. Begun early, it starts beside the model.
+        # Begun early, it starts beside the model.
         return subprocess.Popen(
-            [sys.executable, "-P", sandbox.__file__, str(RENDER_SECONDS), str(RENDER_BYTES)],
+            [*PYTHON, sandbox.__file__, str(RENDER_SECONDS), str(RENDER_BYTES)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from smallchat.errors import ExitCode, SmallchatError
+from smallchat.interpreter import PYTHON
 from smallchat.settings import BUILTIN
 from smallchat.tui.text import one_line, outlook, size
 
@@ -49,7 +49,7 @@ class ListedModel:
 async def listed() -> list[ListedModel]:
     """What is installed, then what could be fetched. Raises `ListingError`."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "smallchat", "models", "--json"),
+        *(*PYTHON, "-m", "smallchat", "models", "--json"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

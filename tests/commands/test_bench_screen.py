@@ -45,10 +45,12 @@ def test_rounds_come_together_as_medians_and_worst_keys():
     assert together([{"app_tokens_per_s": None}]) == {"app_tokens_per_s": None}
 
 
-def test_text_is_found_across_colours_and_pieces(tmp_path: Path) -> None:
+def test_text_is_found_across_colours_and_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from smallchat.commands.screen.terminal import Terminal
     from smallchat.errors import EngineError
 
+    (tmp_path / "typer.py").write_text("raise SystemExit('the app imports nothing from here')")
+    monkeypatch.chdir(tmp_path)
     with Terminal(["--version"], {"SMALLCHAT_HOME": str(tmp_path)}) as app:
         assert app.wait("smallchat 0.") > app.started
         with pytest.raises(EngineError, match="did not show"):

@@ -402,6 +402,23 @@ async def test_a_stopped_answer_is_continued_in_place(tmp_path: Path) -> None:
         assert finished.reused_tokens >= finished.prompt_tokens - 1
 
 
+async def test_nothing_is_imported_from_the_folder_that_the_user_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Worker, rank, reader and the templates' process all start with modules of these names."""
+    for name in ("json", "queue", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
+    monkeypatch.chdir(tmp_path)
+    made = model(Recipe(experts=16))
+    with opened(made.path, threads=2) as engine:
+        mem = engine.plan.weights + engine.plan.kv + engine.plan.rest + 10 * engine.plan.slot
+    async with running(made.path, threads=2, mem=mem) as worker:
+        await worker.kind(Ready)
+        finished = (await worker.kind(Finished, worker.client.chat(HELLO, GREEDY, max_tokens=2))).event
+        assert isinstance(finished, Finished)
+        assert finished.generated_tokens or finished.reason == "stop"
+
+
 async def test_a_file_that_is_no_model_fails_and_another_can_be_loaded(tmp_path: Path) -> None:
     wrong = tmp_path / "notes.gguf"
     wrong.write_text("dear diary")

@@ -39,7 +39,11 @@ def test_a_name_means_the_nearest_model() -> None:
     assert called("7b", LISTED) == []
 
 
-async def test_the_real_list_names_what_is_here_and_what_is_not() -> None:
+async def test_the_real_list_names_what_is_here_and_what_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('nothing is imported from where the user is')")
+    monkeypatch.chdir(tmp_path)
     paths.models().mkdir(parents=True)
     shutil.copy(paths.builtin_model(), paths.models() / "mine.gguf")
     (paths.models() / "damaged.gguf").write_bytes(paths.builtin_model().read_bytes()[:200_000])

@@ -8,7 +8,6 @@ import os
 import pty
 import re
 import struct
-import sys
 import termios
 import threading
 import time
@@ -18,6 +17,7 @@ from types import TracebackType
 import psutil
 
 from smallchat.errors import EngineError
+from smallchat.interpreter import PYTHON
 
 COLUMNS, LINES = 120, 40
 PATIENCE = 120.0
@@ -41,7 +41,7 @@ class Terminal:
         if self._process == 0:
             code = "from smallchat.cli import main; main()"
             whole = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", **environment}
-            os.execve(sys.executable, [sys.executable, "-c", code, *arguments], whole)
+            os.execve(PYTHON[0], [*PYTHON, "-c", code, *arguments], whole)
         fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

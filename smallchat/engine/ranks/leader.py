@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -28,6 +27,7 @@ from smallchat.engine.ranks.team import (
 )
 from smallchat.errors import EngineError
 from smallchat.experts.slab import SlabSizes
+from smallchat.interpreter import PYTHON
 from smallchat.model.share import Share
 from smallchat.settings import KVType, SparseHead
 
@@ -171,7 +171,7 @@ def _start(plan: Plan, rank: int, memory: SharedMemory) -> subprocess.Popen[byte
         # Ctrl+C in the terminal is for the app to handle; it ends its ranks itself.
         options["start_new_session"] = True
     process = subprocess.Popen(
-        [sys.executable, "-m", "smallchat.engine.ranks.process"],
+        [*PYTHON, "-m", "smallchat.engine.ranks.process"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         # One BLAS thread a rank from its first moment: more would be made and then idle.
