@@ -12,7 +12,7 @@ import threadpoolctl
 
 from smallchat import paths
 from smallchat.engine.caches import cache_bytes, make_caches
-from smallchat.engine.fitting import fitting_chunk, touched_kv_bytes
+from smallchat.engine.fitting import BUDGET_CHUNK, fitting_chunk, touched_kv_bytes
 from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense
 from smallchat.engine.ranks.leader import Plan as RankPlan
 from smallchat.engine.ranks.leader import Ranks
@@ -46,6 +46,7 @@ class Setup:
     threads: int
     context: int
     chunk: int
+    """Tokens of a forward pass that were asked for; `Crew.chunk` says what they are within a budget."""
     kv: KVType
     head: SparseHead | None
     repack: bool
@@ -79,6 +80,13 @@ class Crew:
     def cache(self) -> KVCache:
         """This rank's KV cache; what it says of tokens holds for all."""
         return self.caches[0]
+
+    @property
+    def chunk(self) -> int:
+        """Tokens of a forward pass at the most, with the budget that holds now."""
+        if self.plan.mapped:
+            return self.setup.chunk
+        return fitting_chunk(self.setup.chunk, self.plan.slots(self.plan.kv), self.model.config)
 
     @property
     def pids(self) -> list[int]:
@@ -139,8 +147,6 @@ class Crew:
         self.close()
         self._emptied()
         self.model = hold_dense(self.model, self.kernels.repacks)
-        slots = self.plan.slots(self.plan.kv)
-        self.setup = replace(self.setup, chunk=fitting_chunk(self.setup.chunk, slots, self.model.config))
         self._start()
 
     def close(self) -> None:
@@ -160,7 +166,9 @@ class Crew:
         if setup.threads > 1:
             widths = (config.query_width, config.hidden, config.vocabulary)
             kv = sum(cache_bytes(config, setup.threads, setup.context, setup.kv))
-            sizes = Sizes(setup.threads, setup.chunk, *widths, kv)
+            # Another budget may allow longer passes: there is room for the longest.
+            longest = setup.chunk if slab is None else min(setup.chunk, BUDGET_CHUNK)
+            sizes = Sizes(setup.threads, longest, *widths, kv)
             kernels = "numpy" if self.kernels.name == "numpy" else "ggml"
             path = str(model.gguf.path.absolute())
             handles = None

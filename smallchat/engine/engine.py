@@ -21,7 +21,6 @@ from smallchat.engine.events import PromptProgress, Token
 from smallchat.engine.fitting import (
     default_budget,
     fits,
-    fitting_chunk,
     fitting_context,
     kv_bytes,
     memory_plan,
@@ -164,7 +163,6 @@ class Engine:
                 model = place_repacked(model) if chosen.repacks else model
             else:
                 model = hold_dense(model, chosen.repacks)
-                chunk = fitting_chunk(chunk, plan.slots(size), config)
             can_repack = _can_repack(model, plan, chosen, threads)
             engine = cls(
                 *(model, chosen, plan, card),
@@ -216,7 +214,7 @@ class Engine:
     @property
     def chunk(self) -> int:
         """Prompt tokens of a forward pass."""
-        return self._crew.setup.chunk
+        return self._crew.chunk
 
     @property
     def sparse_head(self) -> SparseHead | None:
@@ -317,7 +315,7 @@ class Engine:
         answer, began = self._answers, time.perf_counter()
         past, tally = self._past, self.tally
         try:
-            logits = prefill(past, prompt, self.chunk, tally, owner, on_prompt, wanted.should_stop)
+            logits = prefill(past, prompt, lambda: self.chunk, tally, owner, on_prompt, wanted.should_stop)
             for token in decode(self._crew, past, logits, self.tokenizer, tally, wanted, began):
                 yield token
                 if token.finish:

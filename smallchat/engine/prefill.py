@@ -68,14 +68,14 @@ class ChunkWatcher:
 def prefill(
     past: Past,
     prompt: Ints,
-    chunk: int,
+    chunk: Callable[[], int],
     tally: Tally,
     owner: int = 0,
     on_prompt: Callable[[PromptProgress], None] | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Floats:
-    """Make the past hold exactly `prompt`, int64 [n > 0], `chunk` tokens a pass; logits float32 [1,
-    vocabulary] of its last token.
+    """Make the past hold exactly `prompt`, int64 [n > 0]; logits float32 [1, vocabulary] of its last
+    token. `chunk` says before each pass how many tokens it may have: another budget changes that.
 
     `owner`, `on_prompt` and `should_stop` are those of `Engine.generate`. Raises `CancelledError`: what was
     read until then stays.
@@ -90,9 +90,11 @@ def prefill(
             on_prompt(PromptProgress(done, total, reused, seconds))
 
     report(reused)
-    for start in range(reused, total, chunk):
-        piece = prompt[start : start + chunk]
+    start = reused
+    while start < total:
+        piece = prompt[start : start + chunk()]
         past.feed(piece, ChunkWatcher(tally, check, report, start, len(piece)))
-        report(start + len(piece))
+        start += len(piece)
+        report(start)
     assert past.logits is not None
     return past.logits

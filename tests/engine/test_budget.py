@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from smallchat import paths
 from smallchat.engine import Engine
-from smallchat.engine.events import READING
+from smallchat.engine.events import READING, PromptProgress
 from smallchat.engine.telemetry import snapshot
 from smallchat.errors import BudgetError, EngineError
 from smallchat.experts import budget
@@ -64,6 +65,35 @@ def test_too_small_a_budget_is_refused_and_changes_nothing(said: list[int]) -> N
         with pytest.raises(BudgetError, match="smallest that works"):
             engine.resize(1 << 20)
         assert engine.budget == large
+        assert answer(engine, TOKENS, max_tokens=20) == said
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_another_budget_changes_how_many_tokens_pass_at_once(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of a pass need all their experts of a layer together; also in the middle of a prompt."""
+    monkeypatch.setattr("smallchat.engine.prefill.PROGRESS_SECONDS", 1000)  # it is told between passes only
+    path = model(replace(RECIPE, experts=16)).path
+    with opened(path, context=128) as engine:
+        small, large = with_slots(engine, 9, threads), with_slots(engine, 30, threads)
+        said = answer(engine, TOKENS, max_tokens=20)
+    budgets = iter((small, large))
+    with opened(path, "numpy", threads, context=128, chunk=16, mem=large) as engine:
+        assert engine.chunk == 16
+        done = []
+
+        def read(progress: PromptProgress) -> None:
+            done.append(progress.done)
+            if len(done) in (2, 4):
+                engine.resize(next(budgets))
+
+        events = engine.generate(TOKENS, max_tokens=20, temperature=0.0, on_prompt=read)
+        assert [event.token_id for event in events] == said
+        assert done == [0, 16, 19, 22, 38, 45]
+        engine.resize(small)
+        engine.clear()
+        assert engine.chunk == 3
         assert answer(engine, TOKENS, max_tokens=20) == said
 
 
