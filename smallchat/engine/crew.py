@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,6 +75,8 @@ class Crew:
         self._blas = threadpoolctl.ThreadpoolController()
         self._kv_blocks = 0  # that room was made for
         self._passing = False
+        self.running = False
+        """False: it was closed, or could not be started anew."""
         self._start()
 
     @property
@@ -143,7 +146,10 @@ class Crew:
         return True
 
     def hold(self) -> None:
-        """From the mapped file to the plan's budget: all is loaded anew, and the KV caches are empty."""
+        """From the mapped file to the plan's budget: all is loaded anew, and the KV caches are empty.
+
+        Raises `ModelError` or `EngineError` where that fails; nothing runs then.
+        """
         self.close()
         self._emptied()
         self.model = hold_dense(self.model, self.kernels.repacks)
@@ -151,6 +157,9 @@ class Crew:
 
     def close(self) -> None:
         """Give the memory and the other ranks back; the model stays open."""
+        if not self.running:
+            return
+        self.running = False
         if self.ranks is not None:
             self.ranks.close()
         self.experts.close()
@@ -158,10 +167,20 @@ class Crew:
         del self.decoder, self.experts, self.caches, self.ranks
 
     def _start(self) -> None:
-        """The decoder of this process, and the other ranks; the KV caches are empty then."""
+        """The decoder of this process, and the other ranks; the KV caches are empty then. Where that fails,
+        nothing of it stays."""
+        with ExitStack() as begun:
+            self._begin(begun)
+            begun.pop_all()
+        self.running = True
+
+    def _begin(self, begun: ExitStack) -> None:
+        """What `_start` says; `begun` ends what was begun."""
         model, setup = self.model, self.setup
         config = model.config
         slab = None if self.plan.mapped else self._slab()
+        if slab is not None:
+            begun.callback(slab.close)
         self.ranks: Ranks | None = None
         if setup.threads > 1:
             widths = (config.query_width, config.hidden, config.vocabulary)
@@ -185,10 +204,12 @@ class Crew:
                     handles=handles,
                 )
             )
+            begun.callback(self.ranks.close)
         if slab is None:  # while the other ranks do as much
             self.experts: OwnExperts = model.mapped(Share(0, setup.threads), setup.repack)
         else:
             self.experts = self._cached(slab)
+        begun.callback(self.experts.close)
         team = self.ranks.team if self.ranks else None
         self.decoder = Decoder(config, model.weights, self.kernels, self.experts, team)
         shared = self.ranks.memory.kv if self.ranks else None
@@ -215,9 +236,13 @@ class Crew:
         if file.size != model.gguf.size:
             file.close()
             raise FileChangedError(f"{path} was changed while it was in use", "Load the model again")
+        try:
+            prefetcher = Prefetcher(file, path, slab)
+        except BaseException:
+            file.close()
+            raise
         experts = CachedExperts(
-            Prefetcher(file, path, slab),
-            *(slab, model.layout, model.wrap, self._tally.heat),
+            *(prefetcher, slab, model.layout, model.wrap, self._tally.heat),
             limit=self.plan.slots(0),
             ranks=self.setup.threads,
         )

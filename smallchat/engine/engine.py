@@ -99,7 +99,11 @@ class Engine:
         self._beside, self._remembered = beside, 0
         self._answering = self._to_hold = False
         setup = Setup(threads, context, min(chunk, context), kv, sparse_head, repack)
-        self._crew = Crew(model, kernels, plan, setup, self.tally, lambda: self._past.lost())
+        try:
+            self._crew = Crew(model, kernels, plan, setup, self.tally, lambda: self._past.lost())
+        except BaseException:
+            self.template.close()
+            raise
         self._past = Past(self._crew, checkpoints)
         try:  # while the other ranks load
             self.tokenizer = Tokenizer(model.gguf, model.config.vocabulary)
@@ -197,6 +201,11 @@ class Engine:
         return engine
 
     @property
+    def running(self) -> bool:
+        """False: it was closed, or could not be started anew after one of its processes had ended."""
+        return self._model is not None and self._crew.running
+
+    @property
     def plan(self) -> budget.MemoryPlan:
         """How the memory is shared out."""
         return self._crew.plan
@@ -204,11 +213,13 @@ class Engine:
     @property
     def experts(self) -> OwnExperts:
         """Which experts are in memory."""
+        self._open()
         return self._crew.experts
 
     @property
     def decoder(self) -> Decoder:
         """This process's rank."""
+        self._open()
         return self._crew.decoder
 
     @property
@@ -229,6 +240,7 @@ class Engine:
 
     @property
     def _cache(self) -> KVCache:
+        self._open()
         return self._crew.cache
 
     @property
@@ -327,7 +339,7 @@ class Engine:
             return
         finally:
             self._answering = False
-            if self._model is not None:
+            if self.running:
                 self._crew.while_waiting = lambda: None
                 self._hold()
 
@@ -371,6 +383,7 @@ class Engine:
         """Keep a part of what was read as a checkpoint: some milliseconds of work. False: nothing is left to
         be kept.
         """
+        self._open()
         return self._past.save_some()
 
     def warm(self) -> bool:
@@ -390,7 +403,8 @@ class Engine:
         made for more. Where none held so far, it does from the end of a running answer on: what was mapped is
         then read anew.
 
-        Raises `BudgetError`, and nothing changes, where it is too small.
+        Raises `BudgetError`, and nothing changes, where it is too small; `ModelError` or `EngineError` where
+        the file cannot be read anew: the engine is of no use then.
         """
         model = self._open()
         full = kv_bytes(self.config, self.context, self.kv)
@@ -402,13 +416,15 @@ class Engine:
     def _hold(self) -> None:
         """Where a budget is to hold from now on and the file is mapped: load anew, between two answers. What
         was read comes back from the checkpoints, or is read once more."""
-        if not self._to_hold or self._answering or self._model is None:
+        if not self._to_hold or self._answering or not self.running:
             return
         self._to_hold = False
         while self.save_some():
             pass
-        self._crew.hold()
-        self._model = self._crew.model
+        try:
+            self._crew.hold()
+        finally:
+            self._model = self._crew.model
         self.weights = self._model.weights
 
     def close(self) -> None:
@@ -440,7 +456,7 @@ class Engine:
         return tokens
 
     def _open(self) -> OpenModel:
-        if self._model is None:
+        if self._model is None or not self._crew.running:
             raise EngineError("The engine is closed", "Load the model again")
         return self._model
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -130,16 +131,7 @@ def hold_dense(model: OpenModel, repacked: bool) -> OpenModel:
     if model.image is not None:
         model.image.close()
     try:
-        file = DirectFile(gguf.path)
-        try:
-            image = SharedBytes(_image_bytes(gguf, config))
-            view = memoryview(image.map)
-            for start, stop in _ranges(gguf, _dense(gguf)):
-                for at in range(start, stop, PIECE):
-                    end = min(at + PIECE, stop)
-                    file.read(view[at:end], at, min(end, gguf.size) - at)
-        finally:
-            file.close()
+        image = _read_dense(gguf, config)
     except (OSError, ShortReadError, ChangedError) as error:
         reason = getattr(error, "strerror", None) or "it was changed meanwhile"
         raise ModelError(f"{gguf.path} cannot be read: {reason}", DAMAGED) from None
@@ -151,6 +143,19 @@ def hold_dense(model: OpenModel, repacked: bool) -> OpenModel:
     _lie_in(gguf, config, image, dense=True, repacked=repacked)
     gguf.want_rows()
     return replace(model, weights=read_weights(gguf, config), image=image)
+
+
+def _read_dense(gguf: GgufFile, config: ModelConfig) -> SharedBytes:
+    with closing(DirectFile(gguf.path)) as file, ExitStack() as failed:
+        image = SharedBytes(_image_bytes(gguf, config))
+        failed.callback(image.close)
+        view = memoryview(image.map)
+        for start, stop in _ranges(gguf, _dense(gguf)):
+            for at in range(start, stop, PIECE):
+                end = min(at + PIECE, stop)
+                file.read(view[at:end], at, min(end, gguf.size) - at)
+        failed.pop_all()
+        return image
 
 
 def place_repacked(model: OpenModel) -> OpenModel:

@@ -6,6 +6,7 @@ standard output (`smallchat.engine.events`). It ends when its input closes, so i
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -13,7 +14,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -108,29 +109,34 @@ class Worker:
         """Serve requests until the input has closed."""
         while True:
             if self._ended:
-                while self._engine is not None and self._engine.save_some():
-                    pass
+                with self._telling(0):
+                    while self._engine is not None and self._engine.save_some():
+                        pass
                 os._exit(0)
-            while self._engine is not None and self._requests.empty() and self._tidy(self._engine):
-                pass
-            warming = self._engine is not None and self._engine.warm()
+            warming = False
+            with self._telling(0):
+                while self._engine is not None and self._requests.empty() and self._tidy(self._engine):
+                    pass
+                warming = self._engine is not None and self._engine.warm()
             try:
                 request = self._requests.get(timeout=WARM_SECONDS if warming else IDLE_SECONDS)
             except queue.Empty:
-                if warming:
-                    self._telemetry(0)
-                    continue
-                if self._engine is not None:
-                    self._engine.experts.look(IDLE_LAYERS)
-                    self._engine.remember()
-                self._telemetry(0, force=True)
+                with self._telling(0):
+                    self._wait(warming)
                 continue
             self.serve(request)
+
+    def _wait(self, warming: bool) -> None:
+        """What is done while nothing is asked."""
+        if self._engine is not None and not warming:
+            self._engine.experts.look(IDLE_LAYERS)
+            self._engine.remember()
+        self._telemetry(0, force=not warming)
 
     def work_aside(self) -> None:
         """Serve requests that take nothing from the decoder, in a thread of its own."""
         while True:
-            self._serve(self._aside.get())
+            self._serve(self._aside.get(), aside=True)
 
     @staticmethod
     def _tidy(engine: Engine) -> bool:
@@ -152,9 +158,9 @@ class Worker:
         self._serve_quick()
         return self._ended or number in self._cancelled
 
-    def _serve(self, request: Mapping[str, Any]) -> None:
+    def _serve(self, request: Mapping[str, Any], aside: bool = False) -> None:
         number = int(request.get("request", 0))
-        try:
+        with self._telling(number, aside):
             match request.get("operation"):
                 case "load":
                     self._load(number, request)
@@ -166,17 +172,36 @@ class Worker:
                     self._resize(number, request["mem"])
                 case "pieces":
                     self._send(number, self._pieces(request["text"], request["ids"]))
+
+    @contextlib.contextmanager
+    def _telling(self, number: int, aside: bool = False) -> Iterator[None]:
+        """Whatever goes wrong within becomes a `Failed` event of this request; 0: nobody asked for it.
+        `aside`: the engine is another thread's, and may be at work.
+        """
+        try:
+            yield
         except SmallchatError as error:
-            self._send(number, Failed(error.what, error.cure, int(error.exit_code)))
+            failed = Failed(error.what, error.cure, int(error.exit_code))
         except MemoryError:
             cure = "Close other programs, or use a smaller --context or model"
-            self._send(number, Failed("There is not enough memory", cure, int(ExitCode.MEMORY)))
+            failed = Failed("There is not enough memory", cure, int(ExitCode.MEMORY))
         except Exception as error:  # a fault of ours: the details go to the log
             traceback.print_exc()
             what = f"smallchat made a mistake ({type(error).__name__})"
-            self._send(
-                number, Failed(what, "Please report it with the engine's log", int(ExitCode.UNEXPECTED))
-            )
+            failed = Failed(what, "Please report it with the engine's log", int(ExitCode.UNEXPECTED))
+        else:
+            return
+        self._send(number if aside else self._given_up(number), failed)
+
+    def _given_up(self, number: int) -> int:
+        """An engine of which nothing runs any more, or that failed while nobody asked, is of no use: it is
+        closed, and request 0 tells so. The number to tell with."""
+        engine = self._engine
+        if engine is None or (number and engine.running):
+            return number
+        self._engine = None
+        engine.close()
+        return 0
 
     def _load(self, number: int, request: Mapping[str, Any]) -> None:
         if self._engine is not None:

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
+import signal
+import sys
 import threading
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from smallchat import paths
 from smallchat.engine import Engine
 from smallchat.engine.events import READING, PromptProgress
 from smallchat.engine.telemetry import snapshot
-from smallchat.errors import BudgetError, EngineError
+from smallchat.errors import BudgetError, EngineError, SmallchatError
 from smallchat.experts import budget
 from smallchat.experts.cache import CachedExperts
+from smallchat.experts.direct import DirectFile
 from smallchat.experts.mapped import MappedExperts
 from tests.support.engines import answer, opened
 from tests.support.models import Recipe, model
@@ -195,6 +202,40 @@ def test_a_file_that_changed_before_a_rank_was_started_anew_is_told(tmp_path: Pa
         engine.clear()
         with pytest.raises(EngineError, match=r"changing\.gguf was changed"):
             answer(engine, TOKENS, max_tokens=30)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="signals, and what a process has open")
+@pytest.mark.parametrize("during", ["answer", "hold", "read"])
+def test_an_engine_that_cannot_be_started_anew_says_so_and_leaves_nothing(
+    tmp_path: Path, during: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "gone.gguf"
+    path.write_bytes(model(RECIPE).path.read_bytes())
+    before = psutil.Process().num_fds()
+    with opened(path, context=128) as engine:
+        small = with_slots(engine, 9, 2)
+    with opened(path, "numpy", 2, context=128, mem=small if during == "answer" else 0) as engine:
+        answer(engine, TOKENS, max_tokens=3)
+        if during == "read":
+            monkeypatch.setattr(DirectFile, "read", refuse)
+        else:
+            path.unlink()
+        with pytest.raises(SmallchatError, match=r"gone\.gguf cannot be read"):
+            if during == "answer":
+                os.kill(engine.processes[1], signal.SIGKILL)
+                answer(engine, TOKENS, max_tokens=3)
+            else:
+                engine.resize(small)
+        assert not engine.running
+        for use in (engine.warm, engine.save_some, engine.clear, partial(answer, engine, TOKENS)):
+            with pytest.raises(EngineError, match="Load the model again"):
+                use()
+    del engine, use
+    gc.collect()  # what the tracebacks of the errors hold
+    assert psutil.Process().num_fds() <= before
 
 
 def test_a_context_that_nobody_asked_for_leaves_room_for_experts() -> None:

@@ -44,6 +44,7 @@ from smallchat.engine.events import (
 )
 from smallchat.engine.worker import Worker
 from smallchat.errors import EngineError, ExitCode
+from smallchat.experts.prefetch import ReaderProcess
 from smallchat.settings import Sampling
 from tests.support.engines import opened
 from tests.support.models import Recipe, model, script, scripted, vocabulary
@@ -86,6 +87,12 @@ async def running(path: Path, **options: object) -> AsyncIterator[Listener]:
         yield Listener(client)
     finally:
         await client.close()
+
+
+def little(path: Path) -> int:
+    """A memory budget that does not hold all experts, and with which two ranks can work."""
+    with opened(path, threads=2) as engine:
+        return engine.plan.weights + engine.plan.kv + engine.plan.rest + 10 * engine.plan.slot
 
 
 def child_of(client: WorkerClient) -> int:
@@ -410,9 +417,7 @@ async def test_nothing_is_imported_from_the_folder_that_the_user_is_in(
         (tmp_path / f"{name}.py").write_text("raise SystemExit('not ours')")
     monkeypatch.chdir(tmp_path)
     made = model(Recipe(experts=16))
-    with opened(made.path, threads=2) as engine:
-        mem = engine.plan.weights + engine.plan.kv + engine.plan.rest + 10 * engine.plan.slot
-    async with running(made.path, threads=2, mem=mem) as worker:
+    async with running(made.path, threads=2, mem=little(made.path)) as worker:
         await worker.kind(Ready)
         finished = (await worker.kind(Finished, worker.client.chat(HELLO, GREEDY, max_tokens=2))).event
         assert isinstance(finished, Finished)
@@ -445,6 +450,64 @@ async def test_a_killed_worker_is_told_once_and_can_be_started_again() -> None:
         worker.client.cancel(1)  # nobody there: nothing happens
         await worker.client.start(LoadOptions(made.path, threads=1))
         await Listener(worker.client).kind(Ready)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a file in use cannot be removed there")
+async def test_an_engine_that_cannot_be_started_anew_is_told_once_and_another_can_be_loaded(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "gone.gguf"
+    path.write_bytes(model(Recipe(experts=16)).path.read_bytes())
+    async with running(path, threads=2, mem=little(path)) as worker:
+        await worker.kind(Ready)
+        await worker.kind(Finished, worker.client.chat(HELLO, GREEDY, max_tokens=1))
+        path.unlink()
+        for child in psutil.Process(child_of(worker.client)).children():
+            if "smallchat.engine.ranks.process" in child.cmdline():
+                child.kill()
+        worker.client.chat(HELLO, GREEDY, max_tokens=4)
+        told = await worker.kind(Failed)
+        assert told.request == 0  # there is no engine any more
+        assert told.event.exit_code == ExitCode.MODEL
+        assert f"{path} cannot be read" in told.event.what
+        again = (await worker.kind(Failed, worker.client.chat(HELLO, GREEDY))).event
+        assert isinstance(again, Failed)
+        assert again.what == "No model is loaded"
+        worker.client._send("load", path=str(model(Recipe()).path), threads=1)
+        await worker.kind(Ready)
+        assert len([e for e in worker.seen if isinstance(e.event, Failed)]) == 2
+
+
+def test_what_fails_while_nothing_is_asked_is_told_and_another_model_can_be_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Loaded(BaseException):
+        """Nothing is left to be looked at."""
+
+    class Pipe(io.BytesIO):
+        def write(self, line: bytes) -> int:  # type: ignore[override]
+            written = super().write(line)
+            if isinstance(parse(line).event, Ready) and parse(line).request == 2:
+                raise Loaded
+            return written
+
+    pipe, path = Pipe(), model(Recipe(experts=16)).path
+    worker = Worker(pipe)
+    load = {"operation": "load", "path": str(path), "threads": 2}
+    worker.serve(load | {"request": 1, "mem": little(path)})
+    first = worker._engine
+    assert first is not None
+    first.experts.wish(range(8))
+    monkeypatch.setattr(ReaderProcess, "ended", lambda _: True)
+    monkeypatch.setattr("smallchat.experts.prefetch.RESTARTS", 0)
+    worker._requests.put(load | {"request": 2})
+    with pytest.raises(Loaded):
+        worker.work()
+    assert not first.running
+    worker._engine.close()
+    (failed,) = [e for e in map(parse, pipe.getvalue().splitlines()) if isinstance(e.event, Failed)]
+    assert failed.request == 0
+    assert failed.event.what == f"The process that reads {path} ends again and again"
 
 
 async def test_closing_ends_the_process_and_says_nothing() -> None:
