@@ -33,6 +33,7 @@ from smallchat.settings import KVType, SparseHead
 
 START_SECONDS = 120
 """A rank that is not ready by then has failed."""
+_NOT_STARTED = "A process of the decoder does not start", "Try --threads 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +113,10 @@ class Ranks:
     def abandon(self) -> None:
         """Give the running pass up, in whatever state: returns when every rank waits for a new command.
 
-        Raises `EngineError` where one has ended.
+        Raises `EngineError` where one has ended, or has not become ready: it may never do so.
         """
+        if not self._ready:
+            raise EngineError(*_NOT_STARTED)
         self.memory.control[ABANDONED] = self._number
         for rank in range(1, len(self._processes) + 1):
             while self.memory.done[self.memory.line(rank)] < self._number:
@@ -138,7 +141,7 @@ class Ranks:
             while self.memory.done[self.memory.line(rank)] == 0:
                 self._check()
                 if time.monotonic() > deadline:
-                    raise EngineError("A process of the decoder does not start", "Try --threads 1")
+                    raise EngineError(*_NOT_STARTED)
                 time.sleep(0.001)
         self._ready = True
 

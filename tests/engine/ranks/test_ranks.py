@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -155,6 +156,23 @@ def test_a_rank_that_is_killed_is_told_and_started_anew(during):
         assert len(engine._crew.ranks.pids) == 2
         assert not {victim, other} & set(engine._crew.ranks.pids)
         until(lambda: gone(victim) and gone(other))
+
+
+@posix
+def test_a_rank_that_does_not_start_is_told_and_started_anew(monkeypatch):
+    with opened(model(WINDOWED).path, "numpy", 2, context=128) as engine:
+        ranks = engine._crew.ranks
+        (victim,) = ranks.pids
+        os.kill(victim, signal.SIGSTOP)
+        ranks.memory.done[ranks.memory.line(1)] = 0  # had it been so fast
+        goes_on = threading.Timer(5, lambda: os.kill(victim, signal.SIGCONT))  # nobody may wait for it
+        goes_on.start()
+        with monkeypatch.context() as patched, pytest.raises(EngineError, match="does not start"):
+            patched.setattr("smallchat.engine.ranks.leader.START_SECONDS", 0.1)
+            answer(engine, TOKENS, max_tokens=12)
+        goes_on.cancel()
+        assert engine._crew.ranks.pids != [victim]
+        assert answer(engine, TOKENS, max_tokens=12) == alone(WINDOWED, "numpy")
 
 
 def test_a_prompt_given_up_leaves_the_ranks_well():
