@@ -220,7 +220,7 @@ class Crew:
         plan = self.plan
         most = plan.experts if GROWS else plan.slots(0)
         try:
-            return Slab(SlabSizes(plan.experts, most, self.model.layout.largest_parts))
+            return Slab(SlabSizes(plan.experts, most, self.model.layout.largest_parts, self.setup.threads))
         except OSError as error:
             what = f"There is no room for experts in shared memory: {error.strerror}"
             raise EngineError(what, "Give a smaller --mem") from None

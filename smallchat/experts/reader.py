@@ -98,8 +98,7 @@ class Reader:
 def main() -> None:
     """Entry of the process; the first argument says what to read, and into what."""
     plan = json.loads(sys.argv[1])
-    sizes = plan["sizes"]
-    slab = Slab(SlabSizes(sizes["experts"], sizes["slots"], tuple(sizes["parts"])), plan["slab"])
+    slab = Slab(SlabSizes(**plan["sizes"]), plan["slab"])
     if plan["fd"] is None:  # descriptors are not handed on here
         plan["fd"] = DirectFile(Path(plan["path"])).fd
     file = DirectFile.adopt(plan["fd"], plan["direct"], plan["identity"])

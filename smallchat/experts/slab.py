@@ -18,7 +18,6 @@ BYTES, BUSY, PROBLEM, ERRNO, RANKS = range(5)
 system's number for it; and from `RANKS` on, `LINE` words apart, nanoseconds that each rank has waited."""
 SHORT, CHANGED, SYSTEM = 1, 2, 3
 LINE = 8
-_MOST_RANKS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +30,8 @@ class SlabSizes:
     """The most there can be; memory is taken only by those that are filled."""
     parts: tuple[int, ...]
     """Bytes of gate, up and down, of the largest expert each."""
+    ranks: int = 1
+    """Processes that compute: of each the waiting is counted."""
 
 
 class Slab:
@@ -43,7 +44,7 @@ class Slab:
         self.part_at = [sum(rooms[:index]) for index in range(len(rooms))]
         """Where each part's room begins within a slot."""
         self.slot_bytes = sum(rooms)
-        control, where = 8 * (RANKS + LINE * _MOST_RANKS), 4 * sizes.experts
+        control, where = 8 * (RANKS + LINE * sizes.ranks), 4 * sizes.experts
         self._slots_at = _up(_up(control) + _up(where) + sizes.slots)
         self.memory = SharedBytes(self._slots_at + sizes.slots * self.slot_bytes, handle)
         view = memoryview(self.memory.map)

@@ -23,6 +23,8 @@ PRODUCT_ROWS, PRODUCT_COLS = 32_768, 2560
 PRODUCT_SECONDS, PRODUCT_SECONDS_AT_MOST = 0.2, 0.8
 """Longer where other programs disturb: until `PRODUCT_TIMES` came out alike, as the fastest."""
 PRODUCT_TIMES, PRODUCT_ALIKE = 3, 1.05
+MOST_LANES = 48
+"""Threads that are measured at the most: memory is no faster for more, and ggml allows 64 in a process."""
 STEP_SECONDS = 150e-6
 """What a layer takes of a token beside its products. Measured with the shapes of 4B and 21B on Zen 4."""
 SMALLEST = 64 << 20
@@ -70,7 +72,7 @@ def measure(sample: Path | None = None, threads: int | None = None) -> Machine:
         kernels=kernels.name,
         kernels_note=note,
         threads=threads,
-        product_speed=_product_speed(kernels, threads),
+        product_speed=_product_speed(kernels, min(threads, MOST_LANES)),
         disk_speed=disk.bytes_per_second if disk is not None and disk.direct else None,
     )
 

@@ -149,12 +149,13 @@ def test_more_experts_than_slots_is_an_error_not_a_hang(tmp_path: Path) -> None:
         use(experts, 0, 1, 2, 3)
 
 
-def test_another_rank_fetches_what_the_first_had_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rank", [1, 99])
+def test_another_rank_fetches_what_the_first_had_read(tmp_path: Path, rank: int) -> None:
     """Also while it is still being read: it waits, and is counted with those that wait."""
     random = np.random.default_rng(2)
-    with cache(tmp_path, 7) as (experts, layout, data):
+    with cache(tmp_path, 7, ranks=rank + 1) as (experts, layout, data):
         slab = Slab(experts._slab.sizes, experts._slab.memory.handle)
-        other = SharedExperts[Any](slab, layout, parts, rank=1)
+        other = SharedExperts[Any](slab, layout, parts, rank)
         for step in range(200):
             layer = step % LAYERS
             wanted = sorted(random.choice(EXPERTS, 4, replace=False).tolist())

@@ -93,10 +93,11 @@ def cache(
     folder: Path,
     slots: int,
     read: Callable[[DirectFile], Callable[[memoryview, int, int], None]] | None = None,
+    ranks: int = 1,
 ) -> Iterator[tuple[CachedExperts[Any], ExpertLayout, np.ndarray]]:
     """A cache of at most `slots` experts over a real reader's process; or `read` makes what reads instead."""
     layout, path, data = layout_and_file(folder)
-    slab = Slab(SlabSizes(LAYERS * EXPERTS, LAYERS * EXPERTS, layout.largest_parts))
+    slab = Slab(SlabSizes(LAYERS * EXPERTS, LAYERS * EXPERTS, layout.largest_parts, ranks))
 
     class Threaded(Prefetcher):
         def start(self) -> Filler:
@@ -106,7 +107,7 @@ def cache(
     kind = Prefetcher if read is None else Threaded
     prefetcher = kind(DirectFile(path), path, slab)
     experts: CachedExperts[Any] = CachedExperts(
-        prefetcher, slab, layout, parts, Heat(LAYERS, EXPERTS), limit=slots
+        prefetcher, slab, layout, parts, Heat(LAYERS, EXPERTS), limit=slots, ranks=ranks
     )
     try:
         yield experts, layout, data
