@@ -14,8 +14,12 @@ import sys
 import weakref
 from typing import Any
 
-_CONTEXT_BYTES = 8 << 20  # for tensor headers only (about 400 bytes each); touched as they are made
-_GRAPH_BYTES = 8 + 3 * 4096 * 8 + 8273 * 8 + 24
+GRAPH_TENSORS = 4096
+"""The library ends the process where a graph computes more tensors, or is given more."""
+CONTEXT_TENSORS = 1 << 14
+"""… and where a context has somewhat more."""
+_CONTEXT_BYTES = 512 * CONTEXT_TENSORS  # for tensor headers only (320 bytes each); touched as they are made
+_GRAPH_BYTES = 8 + 3 * GRAPH_TENSORS * 8 + 8273 * 8 + 24
 _F32 = 0
 
 
@@ -50,7 +54,7 @@ class _Plan(ct.Structure):
         ("work_size", ct.c_size_t),
         ("work_data", ct.c_void_p),
         ("n_threads", ct.c_int),
-        ("n_tasks", ct.c_int * 4096),
+        ("n_tasks", ct.c_int * GRAPH_TENSORS),
         ("abort_callback", ct.c_void_p),
         ("abort_callback_data", ct.c_void_p),
     )

@@ -293,7 +293,9 @@ class Decoder:
     def _single_for(self, cache: KVCache) -> SingleToken | None:
         """The fast path for one token, where the kernels and types of this model have one."""
         if self._single is None or self._single.cache is not cache:
-            fits = SingleToken.fits(self.weights) and self.experts.room >= self.config.experts_used
+            fits = (
+                SingleToken.fits(self.weights, self.config) and self.experts.room >= self.config.experts_used
+            )
             if not isinstance(self.kernels, GgmlKernels) or not fits:
                 return None
             self._single = SingleToken(self, self.kernels, cache)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,9 +25,9 @@ import numpy.typing as npt
 
 from smallchat.kernels import Matrix
 from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels, Product
-from smallchat.kernels.ggml_abi import address_of
+from smallchat.kernels.ggml_abi import CONTEXT_TENSORS, GRAPH_TENSORS, address_of
 from smallchat.kernels.quants import TensorType
-from smallchat.model.config import Gating
+from smallchat.model.config import Gating, ModelConfig
 from smallchat.model.graphs import (
     AttentionGraph,
     Buffers,
@@ -51,6 +51,9 @@ SAMPLED = 8
 SPARSE_BELOW = 0.22
 """Share of active neurons below which their up rows are gathered. Measured on Q4_0 rows out of memory:
 gathering costs 134 ns a row, its product 70 cached, a row of the whole product 78."""
+TENSORS, EXPERT_TENSORS, HEAD_TENSORS = 64, 14, 3
+"""Tensors of all graphs of a layer at the most: those of any layer, and more for each expert that a token
+uses and each KV head."""
 FADE = 0.5
 """Weight of the latest token in a layer's share of active neurons."""
 
@@ -76,15 +79,20 @@ class SingleToken:
         """Neurons that ReLU made zero, of so many of this rank that were looked at."""
 
     @staticmethod
-    def fits(weights: Weights) -> bool:
-        """Whether ggml knows all types of these weights."""
-        kinds = {
-            matrix.kind for layer in weights.layers for matrix in (layer.q, layer.k, layer.v, layer.output)
-        }
-        kinds |= {
-            tensor.info.kind for layer in weights.layers for tensor in (layer.gate, layer.up, layer.down)
-        }
-        return not kinds & NOT_IN_GGML
+    def fits(weights: Weights, config: ModelConfig) -> bool:
+        """Whether ggml knows all types of these weights, and has room for their graphs."""
+        kinds = [
+            (
+                *(matrix.kind for matrix in (layer.q, layer.k, layer.v, layer.output)),
+                *(tensor.info.kind for tensor in (layer.gate, layer.up, layer.down)),
+            )
+            for layer in weights.layers
+        ]
+        tensors = TENSORS + EXPERT_TENSORS * config.experts_used + HEAD_TENSORS * config.kv_heads
+        unlike = len(set(zip(kinds, config.rotary, strict=True)))
+        if tensors > GRAPH_TENSORS or tensors * unlike > CONTEXT_TENSORS:
+            return False
+        return NOT_IN_GGML.isdisjoint(chain(*kinds))
 
     def layers(self, x: Floats, position: int) -> npt.NDArray[np.int64]:
         """x, float32 [d], is the token's embedding and becomes the last layer's output.

@@ -11,7 +11,7 @@ from smallchat.model.decoder import Decoder
 from tests.model.test_reference import LAYOUTS, TYPES
 from tests.support import reference
 from tests.support.engines import opened, rms, worst
-from tests.support.models import Recipe, model
+from tests.support.models import SIMPLE_QUANTS, Recipe, model
 
 TOKENS = np.random.default_rng(5).integers(0, 256, 30).tolist()
 QUANTISED = [name for name in TYPES if name not in {"F32", "BF16", "BF16-tied", "each-another"}]
@@ -70,6 +70,27 @@ def test_a_type_that_ggml_does_not_know_takes_the_other_path(name):
         got = np.concatenate([engine.feed([token]) for token in TOKENS[:10]])
         assert engine.decoder._single is None
         assert rms(engine.logits(TOKENS[:10]), got.astype(np.float64)) < 0.12
+
+
+MANY = Recipe(layers=1, hidden=32, experts=600, used=600, width=32)
+KINDS = ("F32", "F16", *SIMPLE_QUANTS)
+MIXED = Recipe(
+    layers=len(KINDS),
+    hidden=32,
+    experts=285,
+    used=285,
+    width=32,
+    types=tuple((f"blk.{layer}.ffn_*_exps*", kind) for layer, kind in enumerate(KINDS)),
+)
+
+
+@pytest.mark.parametrize("recipe", [MANY, MIXED], ids=["many", "mixed"])
+def test_more_experts_than_ggml_has_room_for_take_the_other_path(recipe):
+    """In one graph, or in those of all kinds of layers together: the library would end the process."""
+    with opened(model(recipe).path, "ggml", context=64) as engine:
+        got = np.concatenate([engine.feed([token]) for token in TOKENS[:3]])
+        assert engine.decoder._single is None
+        assert np.isfinite(got).all()
 
 
 @pytest.mark.parametrize("threads", [2, 4])
