@@ -96,7 +96,7 @@ class ChatTemplate:
         ]
         text = self._rendered(safe)
         given = [tokens for tokens in exact if tokens]
-        if text.count(gap) != len(given):  # a template that does not just write down what was said
+        if given and text.count(gap) != len(given):  # a template that does not just write down what was said
             plain = [{"role": message["role"], "content": message["content"]} for message in messages]
             return self._render(plain, tokenizer, resume)
         ids: list[int] = []
@@ -106,7 +106,7 @@ class ChatTemplate:
             if part in tokenizer.special:
                 ids.append(tokenizer.special[part])
                 continue
-            for number, piece in enumerate(part.split(gap)):
+            for number, piece in enumerate(part.split(gap) if given else [part]):
                 if number:
                     ids.extend(given.pop(0))
                 clean = piece.replace(mark, "")

@@ -140,6 +140,14 @@ def test_tokens_that_said_a_message_are_believed_only_for_what_they_say():
             assert ids(answered(wrong)) == plain
 
 
+def test_a_template_may_write_the_characters_that_stand_for_given_tokens():
+    """Written as escapes, they are not in its source."""
+    source = "{{ '\\ue001' }}" + WITH_SYSTEM
+    apart = [tokenizer()._tokens.index(letter) for letter in "15Ġä½łå¥½"]
+    for tokens in ([], apart):
+        assert prompt(answered(tokens), source) == "\ue001" + prompt(answered([]), WITH_SYSTEM)
+
+
 def test_threads_may_render_together():
     """Each gets its own prompt: one pipe serves them all."""
     talks = [[{"role": "user", "content": f"{number} " * 50}] for number in range(40)]
