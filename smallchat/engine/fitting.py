@@ -27,6 +27,8 @@ FREE_SHARE = 0.85
 """Of the memory that is free a model may take so much where no budget is given."""
 BUDGET_CHUNK = 512
 """Tokens of a forward pass at the most within a budget: more would take memory from the experts."""
+_OWN_GROUPS, _GROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
+"""What Linux tells of memory groups: which are ours, and each as a folder."""
 MOST_RANKS = 8
 """More share the memory's speed without adding to it."""
 
@@ -104,16 +106,18 @@ def machine_memory() -> MachineMemory:
 
 
 def _group() -> Iterator[tuple[int, int]]:
-    """Limit and use, without what can be given back, of every memory group that we are in."""
+    """Limit and use, without what can be given back, of every memory group that we are in: our own, and those
+    that it lies in."""
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
+        for line in _OWN_GROUPS.read_text().splitlines():
             _, kinds, where = line.split(":", 2)
             if kinds and "memory" not in kinds.split(","):
                 continue
-            base = Path("/sys/fs/cgroup/memory" if kinds else "/sys/fs/cgroup")
+            base = _GROUPS / "memory" if kinds else _GROUPS
+            own = base / where.lstrip("/")
             names = ("limit_in_bytes", "usage_in_bytes") if kinds else ("max", "current")
-            # Inside of a container the group is mounted as the root of all.
-            for folder in dict.fromkeys((base / where.lstrip("/"), base)):
+            # Inside of a container the group is mounted as the root of all: those below it are not there.
+            for folder in (each for each in (own, *own.parents) if each.is_relative_to(base)):
                 with contextlib.suppress(OSError, ValueError):
                     limit, used = (int((folder / f"memory.{name}").read_text()) for name in names)
                     stat = dict(row.split() for row in (folder / "memory.stat").read_text().splitlines())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from smallchat.engine import fitting
@@ -14,6 +16,30 @@ from tests.support.models import Recipe, model
 def test_this_machines_memory() -> None:
     memory = machine_memory()
     assert 0 < memory.available <= memory.total
+
+
+@pytest.mark.parametrize(
+    "limited", ["user.slice/user-1000.slice/app.scope", "user.slice/user-1000.slice", ""]
+)
+@pytest.mark.parametrize("version", [1, 2])
+def test_every_memory_group_around_us_bounds_what_can_be_had(
+    version: int, limited: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mib = 1 << 20
+    own, groups = tmp_path / "cgroup", tmp_path / "groups"
+    kinds = "4:cpu,memory" if version == 1 else "0:"
+    own.write_text(f"1:cpu:/elsewhere\n{kinds}:/user.slice/user-1000.slice/app.scope\n")
+    names = ("limit_in_bytes", "usage_in_bytes") if version == 1 else ("max", "current")
+    root = groups / "memory" if version == 1 else groups
+    (root / "user.slice" / "user-1000.slice" / "app.scope").mkdir(parents=True)
+    for group in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        figures = (100 * mib if group == root / limited else 1 << 60), 30 * mib
+        for name, figure in zip(names, figures, strict=True):
+            (group / f"memory.{name}").write_text(f"{figure}\n")
+        (group / "memory.stat").write_text(f"inactive_file {10 * mib}\n")
+    monkeypatch.setattr(fitting, "_OWN_GROUPS", own)
+    monkeypatch.setattr(fitting, "_GROUPS", groups)
+    assert machine_memory() == MachineMemory(100 * mib, 80 * mib)
 
 
 def test_a_model_that_fits_has_no_budget_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
