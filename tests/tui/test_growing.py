@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from textual.content import Content
 
-from smallchat.tui.widgets.transcript.growing import AnswerParagraph, ahead
+from smallchat.tui.widgets.transcript.growing import AnswerFence, AnswerParagraph, Code, ahead
 from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
 from tests.tui.running import Running, running
 
@@ -139,3 +139,20 @@ async def test_an_answer_that_goes_on_after_a_list_keeps_the_list() -> None:
         await run.settle_frames()
         assert run.screen.count("• one") == run.screen.count("• two") == 2
         assert run.screen.count("• three") == 1
+
+
+async def test_a_line_of_code_that_goes_on_is_not_wrapped_and_has_a_bar() -> None:
+    long = f"\tfmt.Println({'word ' * 20}END)"
+    text = f"```go\nfunc main() {{\n{long}\n}}\n```\n\n```go\nx := 1\n```\n"
+    async with running(size=(80, 30)) as run:
+        await run.answer("go?", text)
+        await run.settle()
+        first, second = run.app.screen.query(AnswerFence)
+        assert first.show_horizontal_scrollbar
+        assert not second.show_horizontal_scrollbar
+        assert (
+            len(first.query_one(Code).content.plain.split("\n")) == first.query_one(Code).content_size.height
+        )
+        assert "END" not in run.screen
+        first.scroll_to(x=first.max_scroll_x, animate=False)
+        await run.shows("END)")

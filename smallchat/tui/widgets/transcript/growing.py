@@ -90,8 +90,9 @@ class Code(Label, Lines):
     def update(self, content: VisualType = "", *, layout: bool = True) -> None:
         """See `Static.update`."""
         width, height = self.content_size
-        if layout and width and isinstance(content, Content):
+        if isinstance(content, Content):
             content = wrapped = Wrapped(content, self.content)
+        if layout and width and isinstance(content, Wrapped):
             needed = lines(self, content)
             self._since = wrapped.since
             longer = needed > content.plain.count("\n") + 1  # than the longest line before
@@ -114,7 +115,7 @@ class AnswerFence(MarkdownFence, Placed):
         return coloured.content
 
     def compose(self) -> ComposeResult:
-        yield Code(self._highlighted_code, id="code-content", expand=True)
+        yield Code(Wrapped(self._highlighted_code), id="code-content", expand=True)
 
     def notify_style_update(self) -> None:
         """See `Widget.notify_style_update`."""

@@ -17,6 +17,8 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions
 
+TAB = 8
+"""Cells from one stop of tabs to the next, as Textual draws them."""
 _WORD = re.compile(r"\S+")
 
 
@@ -43,6 +45,12 @@ class Wrapped(Content):
     def forget(self) -> None:
         """Nothing of this is to stand for what is shown in its place."""
         self._key = None
+
+    def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
+        """See `Visual.get_optimal_width`: with tabs as wide as they are drawn."""
+        if "\t" not in self.plain:
+            return super().get_optimal_width(rules, container_width)
+        return max(map(_width, self.plain.split("\n"))) + 2 * int(rules.get("line_pad", 0))
 
     def get_height(self, rules: RulesMap, width: int) -> int:
         """See `Visual.get_height`."""
@@ -142,6 +150,15 @@ class Wrapped(Content):
         # stand in the line before.
         indented = not text[begin:start].strip()
         return not indented and (same is None or word.end() < same)
+
+
+def _width(line: str) -> int:
+    *before, last = line.split("\t")
+    width = 0
+    for part in before:
+        width += cell_len(part)
+        width += TAB - width % TAB
+    return width + cell_len(last)
 
 
 def _from(span: Span) -> tuple[int, Style | str]:
