@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -32,6 +33,16 @@ def smallchat(
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace")
+    )
+
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+SMALLCHAT = f"{shlex.quote(sys.executable)} -m smallchat"
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", command], capture_output=True, text=True, errors="replace", timeout=120
     )
 
 
@@ -216,16 +227,58 @@ def test_a_name_with_control_characters_cannot_reach_the_terminal(tmp_path: Path
     assert "\x07" not in done.stderr
 
 
+@posix
 def test_a_reader_that_goes_away_is_no_error() -> None:
-    command = f"{sys.executable} -m smallchat ask --model {tiny()} --max-tokens 200 --raw the | head -c 1"
-    done = subprocess.run(["sh", "-c", command], capture_output=True, timeout=120)
+    command = f"ask --model {tiny()} --max-tokens 200 --raw the"
+    done = shell(f"{{ {SMALLCHAT} {command}; echo $? >&2; }} | head -c 1")
     assert len(done.stdout) == 1
-    assert b"Traceback" not in done.stderr
-    assert b"Error" not in done.stderr
+    assert done.stderr == "0\n"
+
+
+@posix
+@pytest.mark.parametrize("command", ["paths", "--help"])
+def test_a_reader_that_is_not_there_at_all_is_no_error(command: str) -> None:
+    gone, pipe = os.pipe()
+    os.close(gone)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "smallchat", command], stdout=pipe, stderr=subprocess.PIPE, timeout=120
+        )
+    finally:
+        os.close(pipe)
+    assert (done.returncode, done.stderr) == (ExitCode.OK, b"")
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize("command", ["paths", "--help"])
+def test_a_full_disk_behind_standard_output_is_told(command: str) -> None:
+    done = shell(f"{SMALLCHAT} {command} >/dev/full")
+    assert done.returncode == ExitCode.USAGE
+    assert done.stderr.startswith("smallchat: Standard output cannot be written: No space left")
+    assert done.stderr.count("\n") == 1
+
+
+@posix
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("ask <&-", ExitCode.USAGE),
+        ("notes add <&-", ExitCode.NOTES),
+        ("history import - <&-", ExitCode.STORAGE),
+        ("history list >&-", ExitCode.OK),
+        ("info nix 2>&-", ExitCode.MODEL),
+    ],
+)
+def test_a_closed_stream_is_an_empty_one(command: str, code: ExitCode) -> None:
+    done = shell(f"{SMALLCHAT} {command}")
+    assert done.returncode == code, done.stderr
+    assert done.stdout == ""
+    assert "mistake" not in done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX systems")
-def test_ctrl_c_ends_quietly_with_130() -> None:
+def test_ctrl_c_ends_with_a_word_and_130() -> None:
     made = model(Recipe(layers=8, context=8192))
     arguments = ("ask", "--model", str(made.path), "--context", "8192", "--kernels", "numpy", "--raw")
     with subprocess.Popen(
@@ -242,4 +295,4 @@ def test_ctrl_c_ends_quietly_with_130() -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
     assert process.returncode == ExitCode.INTERRUPTED
-    assert b"Traceback" not in errors
+    assert errors == b"smallchat: interrupted\n"
