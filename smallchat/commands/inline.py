@@ -197,7 +197,7 @@ class Inline:
             return
         with contextlib.suppress(StorageError):
             for text in reversed(self._store.said()):
-                readline.add_history(text.replace("\n", " "))
+                readline.add_history(plain(text).replace("\n", " "))  # no NUL: it ends a text there
         readline.set_completer_delims(" ")
         readline.set_completer(_completed)
         readline.parse_and_bind("tab: complete")
