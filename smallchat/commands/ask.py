@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
 from smallchat.engine.prompt import fit
@@ -104,7 +104,7 @@ def _run(
                 "first_token_seconds": round(first, 4),
                 "seconds": round(time.perf_counter() - began, 4),
             }
-            print(json.dumps(answer, ensure_ascii=False))
+            print_json(answer)
         else:
             print()
         sys.stdout.flush()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from smallchat.commands.printing import print_json
 from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.endpoint import EndpointClient
 from smallchat.engine.events import Failed, Finished, Ready, Token
@@ -80,7 +80,7 @@ async def _run(
                 "first_token_seconds": round(first, 4),
                 "seconds": round(time.perf_counter() - began, 4),
             }
-            print(json.dumps(answer, ensure_ascii=False))
+            print_json(answer)
         else:
             print()
     finally:

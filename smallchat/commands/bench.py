@@ -6,7 +6,6 @@ use one set of experts.
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from smallchat.commands.peak_memory import PeakMemory
+from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
 from smallchat.errors import ContextError
@@ -56,7 +56,7 @@ def run(settings: Settings, work: Work, synthetic: str | None, as_json: bool) ->
         settings = replace(settings, model=str(path_of(synthetic)))
     facts = measure(settings, work)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in _table(facts):
         print(plain(f"{name:<14} {value}"))

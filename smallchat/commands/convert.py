@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from smallchat.commands.printing import print_json
 from smallchat.commands.progress import bar
 from smallchat.commands.resolve import model_path
 from smallchat.files import meant
@@ -45,6 +45,6 @@ def _free(out: Path, force: bool) -> None:
 
 def _tell(out: Path, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"path": str(out), "bytes": out.stat().st_size}, ensure_ascii=False))
+        print_json({"path": str(out), "bytes": out.stat().st_size})
     else:
         print(plain(f"{out}: {size(out.stat().st_size)}"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import shutil
@@ -14,6 +13,7 @@ import psutil
 
 from smallchat import __version__, paths
 from smallchat.commands.models import listing
+from smallchat.commands.printing import print_json
 from smallchat.hub.installed import BUILTIN, hub_cache
 from smallchat.hub.machine import Machine
 from smallchat.tui.text import outlook, plain, size
@@ -30,7 +30,7 @@ def run(as_json: bool) -> None:
     """Print the findings; the exit code stays 0, whatever is found."""
     facts = examine()
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         return
     for title in ("processor", "memory", "disk", "terminal", "software"):
         print(f"{title:<10} {plain(_line(title, facts[title]))}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from smallchat.commands.printing import escaped, print_json
 from smallchat.errors import StorageError, one_line
 from smallchat.settings import UsageError
 
@@ -44,7 +44,7 @@ def list_(
     with _store() as store:
         conversations = store.conversations(limit)
     if as_json:
-        _print({"conversations": [asdict(one) for one in conversations]})
+        print_json({"conversations": [asdict(one) for one in conversations]})
         return
     for one in conversations:
         told = f"{one.messages} messages" + (f", {one.branches} branches" if one.branches > 1 else "")
@@ -61,7 +61,7 @@ def show(conversation: Id, as_json: Json = False) -> None:
     with _store() as store:
         found = _find(store, conversation)
         if as_json:
-            _print(transfer.as_data(store, [found])["conversations"][0])
+            print_json(transfer.as_data(store, [found])["conversations"][0])
             return
         text = transfer.markdown(found, store.turns(found.id))
     _write(text)
@@ -84,7 +84,7 @@ def search(
         finally:
             looking.close()
     if as_json:
-        _print({"query": " ".join(words), "found": [asdict(one) for one in found]})
+        print_json({"query": " ".join(words), "found": [asdict(one) for one in found]})
         return
     for one in found:
         _say(f"{one.conversation:>6}  {_date(one.created)}  {one.title}")
@@ -113,12 +113,15 @@ def export(
         raise UsageError("It is not said what to export", "Give an ID, or --all")
     with _store() as store:
         chosen = store.conversations() if everything else [_find(store, one) for one in conversations or ()]
-        text = transfer.exported(store, chosen, _kind(kind, out))
-    if out is None:
-        _write(text)
-    else:
+        form = _kind(kind, out)
+        text = transfer.exported(store, chosen, form)
+    if out is not None:
         write_new(meant(out), text)
         print(f"Written: {one_line(str(out))}", file=sys.stderr)
+    elif form == "json":
+        sys.stdout.write(escaped(text))
+    else:
+        _write(text)
 
 
 @app.command("import")
@@ -133,7 +136,7 @@ def import_(
     with _store() as store:
         new = transfer.take_in(store, text)
     if as_json:
-        _print({"conversations": new})
+        print_json({"conversations": new})
     else:
         print(f"{len(new)} conversations taken in", file=sys.stderr)
 
@@ -162,7 +165,7 @@ def delete(
         store.purge()
         forget(store.purged)
     if as_json:
-        _print({"deleted": [one.id for one in chosen]})
+        print_json({"deleted": [one.id for one in chosen]})
 
 
 def _kind(kind: str, out: Path | None) -> Literal["md", "json"]:
@@ -221,10 +224,6 @@ def _date(seconds: float) -> str:
 
 def _say(text: str, file: Any = None) -> None:
     print(one_line(text), file=file or sys.stdout)
-
-
-def _print(value: dict[str, Any]) -> None:
-    _write(json.dumps(value, ensure_ascii=False) + "\n")
 
 
 def _write(text: str) -> None:

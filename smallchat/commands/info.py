@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
+from smallchat.commands.printing import print_json
 from smallchat.model.card import read_card
 from smallchat.model.config import ModelConfig, read_config
 from smallchat.model.gguf import GgufFile
@@ -19,7 +19,7 @@ def run(path: Path, as_json: bool) -> None:
     """Print the facts of the file at `path`. Raises `ModelError`."""
     facts = read(path)
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         return
     width = max(map(len, facts))
     for name, value in facts.items():

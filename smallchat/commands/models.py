@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from typing import Any
 
+from smallchat.commands.printing import print_json
 from smallchat.commands.progress import bar
 from smallchat.commands.resolve import installed_file, model_path
 from smallchat.errors import ModelError
@@ -21,7 +21,7 @@ def run(as_json: bool) -> None:
     """Print every SmallThinker on this disk, and the known ones that are not."""
     _, rows, missing = listing()
     if as_json:
-        print(json.dumps({"installed": rows, "available": missing}, ensure_ascii=False))
+        print_json({"installed": rows, "available": missing})
         return
     for row in rows:
         if "problem" in row:
@@ -49,7 +49,7 @@ def delete(name: str, as_json: bool) -> None:
     found = installed_file(name)
     freed = remove(found)
     if as_json:
-        print(json.dumps({"path": str(found.path), "freed_bytes": freed}, ensure_ascii=False))
+        print_json({"path": str(found.path), "freed_bytes": freed})
     else:
         print(plain(f"{found.path} is deleted; {size(freed)} came free"))
 
@@ -60,7 +60,7 @@ def verify(name: str, as_json: bool) -> None:
     with bar() as progress:
         done = verify_file(path, progress)
     if as_json:
-        print(json.dumps({"path": str(path), "sound": True, **asdict(done)}, ensure_ascii=False))
+        print_json({"path": str(path), "sound": True, **asdict(done)})
         return
     checksum = f"checksum {done.checksum[:12]}… is right" if done.checksum else "no checksum is known for it"
     print(plain(f"{path} is sound: {done.tensors} tensors in {size(done.size)}, {checksum}"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smallchat import settings
+from smallchat.commands.printing import print_json
 from smallchat.errors import NotesError, one_line
 from smallchat.settings import Settings, UsageError
 
@@ -48,7 +48,7 @@ def search(
     with _notebook(context, notes) as book:
         hits = search(book.index, question, limit)
     if as_json:
-        _print(
+        print_json(
             {
                 "question": question,
                 "hits": [asdict(hit) | {"trail": hit.trail, "fits": hit.fits} for hit in hits],
@@ -93,7 +93,7 @@ def add(
             book.apply(done)
         path = done.path if isinstance(done, writing.Change) else done
         if as_json:
-            _print({"path": path, "file": str(book.root / path), "new": isinstance(done, str)})
+            print_json({"path": path, "file": str(book.root / path), "new": isinstance(done, str)})
         else:
             _say(str(book.root / path))
 
@@ -105,7 +105,7 @@ def index(context: typer.Context, notes: Folder = None, as_json: Json = False) -
     with _notebook(context, notes, looked) as book:
         report = looked[0]
         if as_json:
-            _print(asdict(report) | {"folder": str(book.root), "index": str(book.index.file)})
+            print_json(asdict(report) | {"folder": str(book.root), "index": str(book.index.file)})
             return
         _say(f"{report.notes} notes in {book.root}, {report.changed} read anew, {report.seconds:.2f} s")
         for path, why in report.skipped.items():
@@ -120,7 +120,7 @@ def tags(context: typer.Context, notes: Folder = None, as_json: Json = False) ->
     with _notebook(context, notes) as book:
         found = names.tags(book.index)
     if as_json:
-        _print({"tags": dict(found)})
+        print_json({"tags": dict(found)})
         return
     for tag, count in found:
         _say(f"{count:>6}  {tag}")
@@ -135,7 +135,7 @@ def links(context: typer.Context, note: Note, notes: Folder = None, as_json: Jso
         there = names.find(book.index, note)
         out, back = names.links(book.index, there.path), names.backlinks(book.index, there.path)
     if as_json:
-        _print(
+        print_json(
             {
                 "path": there.path,
                 "links": [asdict(one) for one in out],
@@ -215,7 +215,3 @@ def _marked(snippet: str, marks: tuple[tuple[int, int], ...]) -> str:
 
 def _say(text: str, file: Any = None) -> None:
     print(one_line(text), file=file or sys.stdout)
-
-
-def _print(value: dict[str, Any]) -> None:
-    print(json.dumps(value, ensure_ascii=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import psutil
 
+from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import MissingModelError, model_path
 from smallchat.engine.client import SCREEN_BYTES
 from smallchat.engine.fitting import suitable_threads
@@ -31,7 +31,7 @@ def run(settings: Settings, name: str, budgets: Sequence[str], as_json: bool) ->
     """
     facts = estimate(settings, name, [parse_size(one) for one in budgets])
     if as_json:
-        print(json.dumps(facts, ensure_ascii=False))
+        print_json(facts)
         return
     for line in _lines(facts):
         print(plain(line))

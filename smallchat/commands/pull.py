@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 
+from smallchat.commands.printing import print_json
 from smallchat.commands.progress import bar
 from smallchat.errors import HubError
 from smallchat.hub.known import parse
@@ -39,6 +39,6 @@ def run(name: str, as_json: bool, yes: bool) -> None:
             path = fetch.fetch(offer, progress)
     if as_json:
         facts = {"path": str(path), "bytes": offer.size, "repository": offer.repository, "file": offer.file}
-        print(json.dumps(facts | {"commit": offer.commit, "sha256": offer.sha256}, ensure_ascii=False))
+        print_json(facts | {"commit": offer.commit, "sha256": offer.sha256})
     else:
         print(plain(str(path)))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from smallchat import paths
+from smallchat.commands.printing import print_json
 
 
 def run(as_json: bool) -> None:
@@ -26,7 +25,7 @@ def run(as_json: bool) -> None:
         "builtin": paths.builtin_model(),
     }
     if as_json:
-        print(json.dumps({name: str(path) for name, path in places.items()}, ensure_ascii=False))
+        print_json({name: str(path) for name, path in places.items()})
         return
     for name, path in places.items():
         print(f"{name:<13}  {path}")

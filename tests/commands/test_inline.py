@@ -1,4 +1,4 @@
-"""The chat line by line, before anything is said. A whole session of it is in `tests/tui/test_terminal.py`."""
+"""The chat line by line, before anything is said; `tests/tui/test_terminal.py` talks in it."""
 
 from __future__ import annotations
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from typing import Any
 
+from smallchat.commands.printing import print_json
 from smallchat.settings import Settings, UsageError
 from smallchat.tui.text import speed
 
@@ -28,7 +28,7 @@ def run(settings: Settings, repeat: int, synthetic: str | None, as_json: bool) -
 
     facts = measure(settings, repeat)
     if as_json:
-        print(json.dumps(facts))
+        print_json(facts)
         return
     for name, value in _table(facts):
         print(f"{name:<14} {value}")

@@ -1,0 +1,21 @@
+"""What the commands print as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+
+def print_json(value: Any) -> None:
+    """One line of JSON to standard output."""
+    print(escaped(json.dumps(value, ensure_ascii=False)))
+
+
+def escaped(text: str) -> str:
+    """The same JSON, with JSON's escapes for whatever a terminal would obey or could not show."""
+    return "\n".join(line if line.isprintable() else _escaped(line) for line in text.split("\n"))
+
+
+def _escaped(line: str) -> str:
+    # What `json.dumps` let through stands within strings, where an escape means the same.
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in line)
