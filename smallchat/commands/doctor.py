@@ -5,20 +5,36 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import sqlite3
 import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import psutil
 
-from smallchat import __version__, paths
+from smallchat import __version__, paths, settings
+from smallchat.chat.failures import explained
+from smallchat.chat.store import Store
 from smallchat.commands.models import listing
 from smallchat.commands.printing import print_json
+from smallchat.commands.resolve import model_path
+from smallchat.engine.checkpoints.forget import forget
+from smallchat.errors import SmallchatError
+from smallchat.files import exists
 from smallchat.hub.installed import BUILTIN, hub_cache
 from smallchat.hub.machine import Machine
+from smallchat.notes.folder import open_folder
+from smallchat.settings import UsageError
+from smallchat.tui import keys, themes
 from smallchat.tui.text import outlook, plain, size
 
 LIBRARIES = ("numpy", "ctransformers", "tokenizers", "textual", "huggingface_hub", "gguf")
+LIBRARIES_HERE = ("pywhispercpp",) if (sys.platform, platform.machine()) == ("linux", "x86_64") else ()
+"""Those that only some machines have a use for."""
 SLOW_DISK = 200 << 20
 """Bytes a second below which experts from disk are no pleasure."""
 LITTLE_SPACE = 4 << 30
@@ -52,7 +68,7 @@ def examine() -> dict[str, Any]:
     facts: dict[str, Any] = {
         "processor": _processor(machine),
         "memory": {"bytes": machine.memory, "available_bytes": machine.available},
-        "disk": _disk(machine),
+        "disk": _disk(machine, installed),
         "terminal": _terminal(),
         "software": _software(),
         "installed": installed,
@@ -83,16 +99,24 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _disk(machine: Machine) -> dict[str, Any]:
-    folder = hub_cache()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+def _disk(machine: Machine, installed: list[dict[str, Any]]) -> dict[str, Any]:
+    largest = max(installed, key=lambda row: row["bytes"], default=None)
+    measured = machine.disk_speed and largest
     return {
         "models_folder": str(paths.models()),
+        "models_free_bytes": shutil.disk_usage(_nearest(paths.models())).free,
         "hub_cache": str(hub_cache()),
-        "free_bytes": shutil.disk_usage(folder).free,
+        "free_bytes": shutil.disk_usage(_nearest(hub_cache())).free,
         "read_bytes_per_second": round(machine.disk_speed) if machine.disk_speed else None,
+        "read_file": measured["path"] if measured else None,
     }
+
+
+def _nearest(folder: Path) -> Path:
+    """What there is of a folder and those above it."""
+    while not exists(folder) and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 def _terminal() -> dict[str, Any]:
@@ -120,7 +144,7 @@ def _colours() -> str:
 
 def _software() -> dict[str, Any]:
     found: dict[str, Any] = {"smallchat": __version__, "python": platform.python_version()}
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *LIBRARIES_HERE):
         try:
             found[library] = version(library)
         except PackageNotFoundError:
@@ -131,7 +155,8 @@ def _software() -> dict[str, Any]:
 def _problems(facts: dict[str, Any], machine: Machine) -> list[tuple[str, str]]:
     """(what is wrong, its cure), the worst first."""
     disk, terminal = facts["disk"], facts["terminal"]
-    found = [
+    found = [(error.what, error.cure) for error in _refused()]
+    found += [
         (row["problem"], f"Fetch it again, or delete it: smallchat models rm {row['path']}")
         for row in facts["installed"]
         if "problem" in row
@@ -143,7 +168,9 @@ def _problems(facts: dict[str, Any], machine: Machine) -> list[tuple[str, str]]:
     if not any(row["place"] != BUILTIN and "problem" not in row for row in facts["installed"]):
         found.append(("Only the built-in demonstration model is here", "Fetch a real one: smallchat pull 4b"))
     if disk["free_bytes"] < LITTLE_SPACE:
-        what = f"The disk of the models has only {size(disk['free_bytes'])} free"
+        what = (
+            f"The disk of {disk['hub_cache']}, for what is fetched, has only {size(disk['free_bytes'])} free"
+        )
         found.append((what, "Make room, or set HF_HOME to a folder on another disk"))
     needed = [row["name"] for row in facts["installed"] if row.get("fits") == "disk"]
     if needed and disk["read_bytes_per_second"] and disk["read_bytes_per_second"] < SLOW_DISK:
@@ -162,6 +189,59 @@ def _problems(facts: dict[str, Any], machine: Machine) -> list[tuple[str, str]]:
     return found
 
 
+def _refused() -> Iterator[SmallchatError]:
+    """What other commands would end with."""
+    places = {_nearest(folder): folder for folder in (paths.cache(), paths.state(), paths.data())}
+    yield from _raised(*(partial(_write_to, there, folder) for there, folder in places.items()))
+    yield from _raised(_read_conversations)
+    try:
+        chosen = settings.load({})
+    except UsageError as error:
+        yield error
+        return
+    yield from _raised(partial(keys.remapped, chosen.keys), partial(themes.at_start, chosen.theme))
+    if chosen.notes is not None:
+        yield from _raised(partial(open_folder, chosen.notes))
+    if chosen.endpoint is None:
+        yield from _raised(partial(model_path, chosen.model))
+
+
+def _raised(*checks: Callable[[], object]) -> Iterator[SmallchatError]:
+    for check in checks:
+        try:
+            check()
+        except SmallchatError as error:
+            yield error
+
+
+def _write_to(there: Path, folder: Path) -> None:
+    """Raises `UsageError` where nothing can be kept in `folder`, of which `there` exists."""
+    try:
+        with tempfile.TemporaryFile(dir=there) as file:
+            file.write(bytes(1 << 16))
+    except OSError as error:
+        what = f"Nothing can be kept in {folder}: {error.strerror}"
+        cure = "Make room, or give yourself the right to write there, or set SMALLCHAT_HOME to another folder"
+        raise UsageError(what, cure) from error
+
+
+def _read_conversations() -> None:
+    """Raises `StorageError` where the saved ones cannot be opened, or are damaged somewhere."""
+    path = paths.conversations()
+    if not exists(path):
+        return
+    store = Store(path)
+    try:
+        (said,) = store.connection.execute("PRAGMA quick_check(1)").fetchone()
+        if said != "ok":
+            raise sqlite3.DatabaseError("malformed")
+    except sqlite3.Error as error:
+        raise explained(error, path) from error
+    finally:
+        store.close()
+        forget(store.purged)
+
+
 def _line(title: str, facts: dict[str, Any]) -> str:
     match title:
         case "processor":
@@ -174,8 +254,9 @@ def _line(title: str, facts: dict[str, Any]) -> str:
             return f"{size(facts['bytes'])}, {size(facts['available_bytes'])} of it free"
         case "disk":
             rate = facts["read_bytes_per_second"]
-            read = f"{size(rate)}/s in direct reads" if rate else "its speed could not be measured"
-            return f"{size(facts['free_bytes'])} free, {read}; models in {facts['models_folder']}"
+            read = f"{size(rate)}/s in direct reads of {facts['read_file']}" if rate else "speed not measured"
+            fetched = f"{size(facts['free_bytes'])} free for what is fetched, in {facts['hub_cache']}"
+            return f"{fetched}; {size(facts['models_free_bytes'])} in {facts['models_folder']}; {read}"
         case "terminal":
             if not facts["is_terminal"]:
                 return "none on standard output"
