@@ -6,7 +6,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from smallchat.chat.store import Store
 
 LAST = "last"
+MOST = 1_000_000
+"""Conversations that a list may be asked for."""
 
 app = typer.Typer(
     help="The saved conversations.",
@@ -37,7 +39,7 @@ Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Number
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, metavar="N", help="At the most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=MOST, metavar="N", help="At the most.")] = 50,
     as_json: Json = False,
 ) -> None:
     """Pinned conversations, then the newest."""
@@ -112,7 +114,7 @@ def export(
     if everything == bool(conversations):
         raise UsageError("It is not said what to export", "Give an ID, or --all")
     with _store() as store:
-        chosen = store.conversations() if everything else [_find(store, one) for one in conversations or ()]
+        chosen = store.conversations() if everything else _each(store, conversations or ())
         form = _kind(kind, out)
         text = transfer.exported(store, chosen, form)
     if out is not None:
@@ -151,7 +153,7 @@ def delete(
     from smallchat.engine.checkpoints.forget import forget
 
     with _store() as store:
-        chosen = [_find(store, one) for one in conversations]
+        chosen = _each(store, conversations)
         if not yes:
             for one in chosen:
                 _say(f"{one.id:>6}  {one.title}", sys.stderr)
@@ -177,6 +179,12 @@ def _kind(kind: str, out: Path | None) -> Literal["md", "json"]:
     return "json" if kind == "json" else "md"
 
 
+def _each(store: Store, names: Iterable[str]) -> list[Conversation]:
+    """Those of these names, each once."""
+    found = [_find(store, name) for name in names]
+    return list({one.id: one for one in found}.values())
+
+
 def _find(store: Store, name: str) -> Conversation:
     found = store.conversations()
     if name == LAST:
@@ -190,20 +198,23 @@ def _find(store: Store, name: str) -> Conversation:
 
 
 def _read(file: str, most: int) -> str:
+    from smallchat.files import meant
+
+    name = "Standard input" if file == "-" else file
     try:
         with contextlib.ExitStack() as stack:
-            stream = sys.stdin.buffer if file == "-" else stack.enter_context(Path(file).open("rb"))
+            stream = sys.stdin.buffer if file == "-" else stack.enter_context(meant(file).open("rb"))
             if file != "-" and os.fstat(stream.fileno()).st_size > most:
-                raise UsageError(f"{file} is too large", f"At most {most} bytes are taken in")
+                raise UsageError(f"{name} is too large", f"At most {most} bytes are taken in")
             data = stream.read(most + 1)
     except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}", "Give the file of an export") from error
+        raise UsageError(f"{name} cannot be read: {error.strerror}", "Give the file of an export") from error
     if len(data) > most:
-        raise UsageError(f"{file} is too large", f"At most {most} bytes are taken in")
+        raise UsageError(f"{name} is too large", f"At most {most} bytes are taken in")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise StorageError(f"{file} is no text", "Give the file of an export") from error
+        raise StorageError(f"{name} is no text", "Give the file of an export") from error
 
 
 @contextlib.contextmanager

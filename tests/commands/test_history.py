@@ -155,3 +155,27 @@ def test_ask_continues_on_a_server_too() -> None:
     assert [turn.content for turn in turns[::2]] == ["First?", "Second?"]
     assert all(turn.status == "complete" and turn.content for turn in turns)
     store.close()
+
+
+def test_a_number_that_no_list_has_is_told(history) -> None:
+    assert history("list", "--limit", "9" * 20)[0] == ExitCode.USAGE
+    assert history("list", "--limit", "1000000")[1].count("messages)") == 2
+
+
+def test_who_is_named_twice_is_meant_once(history) -> None:
+    exported = json.loads(history("export", "1", "last", "1", "2", "-f", "json")[1])
+    assert [one["title"] for one in exported["conversations"]] == ["When do I prune?", "什么时候修剪苹果树?"]
+    assert json.loads(history("delete", "1", "1", "--yes", "--json")[1]) == {"deleted": [1]}
+
+
+def test_the_home_folder_is_meant_both_ways(history, home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    assert history("export", "1", "--out", "~/one.json")[0] == ExitCode.OK
+    assert (home / "one.json").exists()
+    assert json.loads(history("import", "~/one.json", "--json")[1]) == {"conversations": [3]}
+
+
+def test_what_is_piped_is_called_standard_input() -> None:
+    done = smallchat("history", "import", "-", piped=b"\xff")
+    assert (done.returncode, done.stdout) == (ExitCode.STORAGE, "")
+    assert done.stderr == "smallchat: Standard input is no text. Give the file of an export\n"
