@@ -175,7 +175,9 @@ def ask(
         "seed": seed,
     }
     sampling |= {"repeat_penalty": repeat_penalty, "system": system, "endpoint": endpoint}
-    ask.run(settings.load(_merged(context.obj, own | sampling)), question, max_tokens, as_json, raw, go_on)
+    given = {name for name, value in sampling.items() if value is not None}
+    chosen = settings.load(_merged(context.obj, own | sampling))
+    ask.run(chosen, question, max_tokens, as_json, raw, go_on, given)
 
 
 @app.command()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -28,19 +29,20 @@ def run(
     as_json: bool,
     raw: bool,
     go_on: bool = False,
+    given: Collection[str] = (),
 ) -> None:
     """Answer `question`, together with what is piped in; stream the text, or print one JSON object.
 
     `raw` continues the text as it is, without the chat template; `go_on` asks in the latest conversation, and
-    keeps question and answer there. Control characters of the answer are made
-    harmless where standard output is a terminal. Raises `SmallchatError`.
+    keeps question and answer there; the settings `given` for it come before that conversation's own. Control
+    characters of the answer are made harmless where standard output is a terminal. Raises `SmallchatError`.
     """
     if raw and go_on:
         raise UsageError("A conversation is no raw text", "Leave --raw or --continue out")
     prompt = _prompt(question)
     if settings.endpoint is not None and raw:
         raise UsageError("A server only chats", "Leave --raw or --endpoint out")
-    kept = _kept(settings, prompt) if go_on else None
+    kept = _kept(settings, prompt, given) if go_on else None
     try:
         if settings.endpoint is not None:
             from smallchat.commands import ask_server
@@ -121,10 +123,10 @@ def _messages(settings: Settings, prompt: str) -> list[dict[str, str]]:
     return [*system, {"role": "user", "content": prompt}]
 
 
-def _kept(settings: Settings, prompt: str) -> Kept:
+def _kept(settings: Settings, prompt: str, given: Collection[str]) -> Kept:
     from smallchat.commands.kept import Kept
 
-    return Kept(settings, prompt)
+    return Kept(settings, prompt, given)
 
 
 def _prompt(question: str | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -21,14 +22,20 @@ SAVE_EVERY = 0.5
 class Kept:
     """The latest conversation, or a new one where there is none, with one more question."""
 
-    def __init__(self, settings: Settings, question: str) -> None:
-        """The question is saved at once. Raises `StorageError`."""
+    def __init__(self, settings: Settings, question: str, given: Collection[str] = ()) -> None:
+        """The question is saved at once. Raises `StorageError`.
+
+        The conversation's own settings come before the user's, but for those `given` by name: a system prompt
+        is the conversation's from then on, as in the app; the others are of this answer.
+        """
         self._store = Store(paths.conversations())
         latest = max(self._store.conversations(), key=lambda one: one.updated, default=None)
         self._session = (
             Session.reopen(self._store, latest) if latest else Session(self._store, settings.system)
         )
-        own = self._session.sampling
+        if latest and "system" in given:
+            self._session.configure(settings.system or None, "", self._session.sampling)
+        own = {name: value for name, value in self._session.sampling.items() if name not in given}
         self.sampling: Sampling = replace(settings.sampling(), **own).seeded()  # type: ignore[arg-type]
         self._session.ask(question)
         self._saved = 0.0

@@ -179,3 +179,26 @@ def test_what_is_piped_is_called_standard_input() -> None:
     done = smallchat("history", "import", "-", piped=b"\xff")
     assert (done.returncode, done.stdout) == (ExitCode.STORAGE, "")
     assert done.stderr == "smallchat: Standard input is no text. Give the file of an export\n"
+
+
+def test_what_is_given_with_the_question_comes_before_what_the_conversation_has(history) -> None:
+    store = Store(paths.conversations())
+    session = Session.reopen(store, store.conversations()[0])
+    session.configure("Be long.", "teacher", {"temperature": 1.5, "top_k": 7})
+    with serving() as server:
+        ask = ("--endpoint", server.url, "ask", "-c")
+        assert (
+            smallchat(*ask, "--system", "Be brief.", "--temperature", "0", "And?").returncode == ExitCode.OK
+        )
+        assert smallchat(*ask, "And then?").returncode == ExitCode.OK
+        systems = [body["messages"][0] for body in server.requests]
+    assert systems == [{"role": "system", "content": "Be brief."}] * 2
+    again = store.conversations()[0]
+    assert (again.system, again.persona, again.sampling) == (
+        "Be brief.",
+        "",
+        {"temperature": 1.5, "top_k": 7},
+    )
+    first, second = (turn.sampling for turn in store.turns(again.id) if turn.sampling)
+    assert (first["temperature"], first["top_k"], second["temperature"]) == (0, 7, 1.5)
+    store.close()
