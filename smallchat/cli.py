@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from smallchat import __version__, settings
 from smallchat.commands import history as history_commands
 from smallchat.commands import notes as notes_commands
+from smallchat.commands.given import filled
 from smallchat.errors import ExitCode, SmallchatError
 
 EXIT_CODES = (
@@ -48,8 +49,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+A_MODEL = "Give a path, a name, or builtin"
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="PATH|NAME", help="Model: a path, a name, or builtin.")
+    str | None,
+    typer.Option(
+        *("--model", "-m"),
+        metavar="PATH|NAME",
+        help="Model: a path, a name, or builtin.",
+        callback=filled("--model", A_MODEL),
+    ),
 ]
 Mem = Annotated[
     str | None,
@@ -58,7 +66,12 @@ Mem = Annotated[
 Context = Annotated[int | None, typer.Option("--context", metavar="N", help="Tokens that the model sees.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Processes that compute.")]
 Kernels = Annotated[str | None, typer.Option("--kernels", metavar="auto|numpy|ggml", help="What multiplies.")]
-Notes = Annotated[str | None, typer.Option("--notes", metavar="DIR", help="Folder of notes to ask about.")]
+Notes = Annotated[
+    str | None,
+    typer.Option(
+        "--notes", metavar="DIR", help="Folder of notes to ask about.", callback=notes_commands.named
+    ),
+]
 Kv = Annotated[str | None, typer.Option("--kv", metavar="f16|q8|f32", help="Type of the KV cache.")]
 SparseHead = Annotated[
     bool | None,
@@ -72,9 +85,18 @@ Inline = Annotated[
     bool | None, typer.Option("--inline/--full-screen", help="Line by line, without a full screen.")
 ]
 Endpoint = Annotated[
-    str | None, typer.Option("--endpoint", metavar="URL", help="Chat with a server of OpenAI's interface.")
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="Chat with a server of OpenAI's interface.",
+        callback=filled("--endpoint", "Give the address of a server, as http://127.0.0.1:8080/v1"),
+    ),
 ]
-ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="A path, a name, or builtin.")]
+ModelName = Annotated[
+    str,
+    typer.Argument(metavar="MODEL", help="A path, a name, or builtin.", callback=filled("MODEL", A_MODEL)),
+]
 Out = Annotated[Path, typer.Argument(metavar="OUT.gguf", help="The file to write.")]
 Kind = Annotated[str, typer.Option("--type", "-t", metavar="TYPE", help="q4_0, q8_0, f16, q4_k, …")]
 TransposeDown = Annotated[
@@ -246,7 +268,14 @@ def bench(
 @app.command()
 def plan(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="4b, 21b, or a file; it need not be here.")],
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL",
+            help="4b, 21b, or a file; it need not be here.",
+            callback=filled("MODEL", "Give 4b, 21b, or a file"),
+        ),
+    ],
     mem: Annotated[
         list[str] | None, typer.Option("--mem", metavar="SIZE", help="A budget; may be given again.")
     ] = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from smallchat import settings
+from smallchat.commands.given import filled
 from smallchat.commands.printing import print_json
 from smallchat.errors import NotesError, one_line
 from smallchat.settings import Settings, UsageError
@@ -29,7 +30,10 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-Folder = Annotated[str | None, typer.Option("--notes", metavar="DIR", help="The folder of notes.")]
+named = filled("--notes", "Give the folder of notes")
+Folder = Annotated[
+    str | None, typer.Option("--notes", metavar="DIR", help="The folder of notes.", callback=named)
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Note = Annotated[str, typer.Argument(metavar="NOTE", help="A title, a file name or a path.")]
 
