@@ -160,6 +160,8 @@ def peek(path: Path) -> dict[str, Any]:
 
 def _map_file(path: Path) -> mmap.mmap:
     try:
+        if path.is_fifo():  # to open it would wait for whoever writes to it
+            raise ModelError(f"{path} is a pipe, not a model file", "Give the path of a .gguf file")
         with path.open("rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except FileNotFoundError:

@@ -213,6 +213,21 @@ def test_a_wrong_config_file_is_told_to_every_command() -> None:
     assert "config.toml" in done.stderr
 
 
+@posix
+def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "model.gguf"
+    os.mkfifo(pipe)
+    for command in (("info", str(pipe)), ("ask", "-m", str(pipe), "hello")):
+        done = smallchat(*command)
+        assert (done.returncode, done.stdout) == (ExitCode.MODEL, "")
+        assert "model.gguf is a pipe" in done.stderr
+    paths.config_file().parent.mkdir(parents=True)
+    os.mkfifo(paths.config_file())
+    done = smallchat("ask", "--model", tiny(), "hello")
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    assert "config.toml is a pipe" in done.stderr
+
+
 def test_piped_bytes_that_are_no_text_are_told() -> None:
     done = smallchat("ask", "--model", tiny(), piped=b"\xff\xfe\x00")
     assert done.returncode == ExitCode.USAGE
