@@ -8,9 +8,11 @@ from collections.abc import Collection
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
+from smallchat.commands.cut_file import told_when_cut
 from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import load_options
 from smallchat.engine import Engine
+from smallchat.engine.client import LoadOptions
 from smallchat.engine.prompt import fit
 from smallchat.settings import Settings, UsageError
 from smallchat.tui.text import plain
@@ -49,16 +51,23 @@ def run(
 
             ask_server.run(settings, prompt, max_tokens, as_json, kept)
         else:
-            _run(settings, prompt, max_tokens, as_json, raw, kept)
+            options = load_options(settings)
+            with told_when_cut(options.path):
+                _run(settings, options, prompt, max_tokens, as_json, raw, kept)
     finally:
         if kept is not None:
             kept.close()
 
 
 def _run(
-    settings: Settings, prompt: str, max_tokens: int | None, as_json: bool, raw: bool, kept: Kept | None
+    settings: Settings,
+    options: LoadOptions,
+    prompt: str,
+    max_tokens: int | None,
+    as_json: bool,
+    raw: bool,
+    kept: Kept | None,
 ) -> None:
-    options = load_options(settings)
     if options.repack is None:  # there is no pause for it
         options = replace(options, repack=False)
     began = time.perf_counter()

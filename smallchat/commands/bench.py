@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from smallchat.commands.cut_file import told_when_cut
 from smallchat.commands.peak_memory import PeakMemory
 from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import load_options
@@ -70,7 +71,7 @@ def measure(settings: Settings, work: Work) -> dict[str, Any]:
     """
     options = load_options(settings)
     context = max(work.tokens, DEFAULT_CONTEXT) if settings.context == DEFAULT_CONTEXT else settings.context
-    with PeakMemory() as memory:
+    with PeakMemory() as memory, told_when_cut(options.path):
         narrate("loading")
         began = time.perf_counter()
         engine = Engine.load(**options.arguments() | {"context": context})

@@ -12,6 +12,7 @@ from smallchat.engine.checkpoints.fingerprint import fingerprint
 from smallchat.engine.checkpoints.folder import Folder
 from smallchat.engine.checkpoints.keeper import WORTH, Checkpoints, common
 from smallchat.engine.crew import Crew
+from smallchat.errors import EngineError
 from smallchat.model.decoder import Watcher
 
 Floats = npt.NDArray[np.float32]
@@ -37,11 +38,21 @@ class Past:
 
     def feed(self, tokens: Ints, watcher: Watcher) -> Floats:
         """One pass for these tokens, int64 [n], behind those that are there; logits [1, vocabulary] of the
-        last. What `watcher` raises gives the pass up."""
+        last. What `watcher` raises gives the pass up.
+
+        Raises `EngineError`, and nothing is kept, where a rank has ended or the model's file was changed.
+        """
         if self._checkpoints is not None and self._checkpoints.loses(len(self.ids) + len(tokens)):
             while self.save_some():
                 pass
-        self.logits = self._crew.forward(tokens, watcher=watcher).copy()
+        file = self._crew.model.gguf
+        try:
+            logits = self._crew.forward(tokens, watcher=watcher)
+        except EngineError:
+            file.check()  # that a rank has ended may come of it
+            raise
+        file.check()
+        self.logits = logits.copy()
         self.ids.extend(tokens.tolist())
         self._unsaved = True
         return self.logits

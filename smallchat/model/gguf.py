@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.errors import ModelError
+from smallchat.errors import FileChangedError, ModelError
 from smallchat.files import exists
 from smallchat.kernels.quants import LAYOUTS, TensorType, row_bytes
 
@@ -72,6 +72,7 @@ class GgufFile:
         """
         self.path = Path(path)
         self._map = _map_file(self.path)
+        self._identity = _identity(self.path)
         try:
             parser = _Parser(self.path, self._map, skip)
             self.metadata, self.tensors = parser.parse()
@@ -121,6 +122,15 @@ class GgufFile:
         if hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED, first, last - first)
 
+    def check(self) -> None:
+        """Raises `FileChangedError` where the file was cut or written to since it was opened. Microseconds.
+
+        One that was deleted, or that another was put in place of, is still there for us as it was.
+        """
+        now = _identity(self.path)
+        if now and self._identity and now[:2] == self._identity[:2] and now != self._identity:
+            raise FileChangedError(f"{self.path} was changed while it was in use", "Load the model again")
+
     def entry(self, key: str) -> bytes:
         """One metadata entry as the file holds it, key, type and value: what a copy of it needs."""
         start, stop = self.spans[key]
@@ -156,6 +166,15 @@ def peek(path: Path) -> dict[str, Any]:
         return _Parser(path, data, ()).head()
     finally:
         data.close()
+
+
+def _identity(path: Path) -> tuple[int, int, int, int] | None:
+    """Which file is there, its size and when it was written to last; None: none that can be asked."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _map_file(path: Path) -> mmap.mmap:

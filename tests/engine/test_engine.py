@@ -5,13 +5,15 @@ from __future__ import annotations
 import functools
 import gc
 import itertools
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from smallchat.errors import BudgetError, ContextError, SmallchatError
+from smallchat.errors import BudgetError, ContextError, FileChangedError, SmallchatError
 from smallchat.settings import UsageError
 from tests.support.answers import FREE, PLAIN, SHORT, TOKENS, WINDOWED, fresh, whole
 from tests.support.engines import answer, opened, worst
@@ -174,6 +176,39 @@ def test_a_closed_engine_says_so():
         refused(SmallchatError, lambda: list(running))
         engine.close()
     assert not still_open(model(PLAIN).path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody do that to a mapped file")
+@pytest.mark.parametrize("changed", ["written to", "cut", "a rank has ended"])
+def test_a_file_that_is_changed_is_never_computed_with(changed, tmp_path):
+    path = tmp_path / "changed.gguf"
+    shutil.copyfile(model(PLAIN).path, path)
+    with opened(path, "numpy", 2 if "rank" in changed else 1, context=128) as engine:
+        running = engine.generate(TOKENS, max_tokens=40, temperature=0.0)
+        next(running)
+        if changed == "cut":
+            os.truncate(path, path.stat().st_size - 1)  # within the page: what is mapped stays
+        else:
+            with path.open("r+b") as file:
+                file.seek(-1, os.SEEK_END)
+                file.write(b"\x55")
+        for rank in engine.processes[1:]:
+            psutil.Process(rank).kill()
+        with pytest.raises(FileChangedError, match=r"changed\.gguf was changed while it was in use"):
+            next(running)
+        with pytest.raises(FileChangedError):
+            engine.feed(TOKENS[:3])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows lets nobody do that to a mapped file")
+def test_a_file_that_is_deleted_or_replaced_stays_as_it_was(tmp_path):
+    path = tmp_path / "model.gguf"
+    shutil.copyfile(model(PLAIN).path, path)
+    with opened(path, context=512) as engine:
+        path.unlink()
+        assert answer(engine, TOKENS[:9], max_tokens=6) == fresh(PLAIN, tuple(TOKENS[:9]), 12)[:6]
+        path.write_bytes(b"another")
+        assert answer(engine, TOKENS, max_tokens=6) == fresh(PLAIN, tuple(TOKENS), 12)[:6]
 
 
 def test_the_models_own_context_is_the_limit():
