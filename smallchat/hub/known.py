@@ -20,6 +20,8 @@ POWERINFER = "powerinfer"
 """Tag of the files with transposed down projections, as `4b:powerinfer`."""
 MAIN = "main"
 """The revision that a repository shows first."""
+LONGEST_NAME = 255
+"""Bytes of a file's name: no disk has longer ones."""
 
 _BITS_4 = LAYOUTS[TensorType.Q4_0].size / LAYOUTS[TensorType.Q4_0].weights
 _BITS_6 = LAYOUTS[TensorType.Q6_K].size / LAYOUTS[TensorType.Q6_K].weights
@@ -158,7 +160,7 @@ def short_name(name: str) -> KnownModel | None:
     return next((model for model in MODELS if model.short == short), None)
 
 
-_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 _TAG = re.compile(r"[A-Za-z0-9_]{1,20}")
 
 
@@ -213,8 +215,20 @@ def _host(url: str) -> str | None:
         return None
 
 
+def is_repository(name: str) -> bool:
+    """Whether the hub can have a repository of this name, `owner/name`."""
+    return bool(_REPOSITORY.fullmatch(name))
+
+
+def is_inside(file: str) -> bool:
+    """Whether `file`, by whatever name, stays inside its repository's folder, on every disk."""
+    if not file.isprintable() or "\\" in file or len(file.encode()) > LONGEST_NAME:
+        return False
+    return not any(part in {"", ".", ".."} for part in file.split("/"))
+
+
 def _inside(file: str) -> str:
     """`file`, which must stay inside its repository's folder."""
-    if any(part in {"", ".", ".."} for part in file.split("/")) or "\\" in file or "\x00" in file:
+    if not is_inside(file):
         raise UsageError(f"{file[:200]!r} is no file of a repository", "Write it as the hub shows it")
     return file

@@ -37,6 +37,9 @@ def told(what: str) -> Iterator[None]:
     except httpx2.ProxyError as error:
         cure = "Check HTTPS_PROXY and HTTP_PROXY"
         raise HubError(f"{what} cannot be fetched: the proxy refuses ({error})", cure) from None
+    except httpx2.UnsupportedProtocol:
+        cure = "Check HF_ENDPOINT: it is an address that begins with https://"
+        raise HubError(f"{what} cannot be fetched: the hub's address is none of the web", cure) from None
     except httpx2.TransportError as error:
         reason = str(error) or type(error).__name__
         raise HubError(

@@ -240,6 +240,66 @@ def test_a_hub_that_tells_nonsense_is_not_believed(
         pull()
 
 
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../../../../x-Q4_0.gguf",
+        "/tmp/x-Q4_0.gguf",
+        "a\\..\\..\\x-Q4_0.gguf",
+        "x\0-Q4_0.gguf",
+        "\x1b]0;x-Q4_0.gguf",
+        "\ud800-Q4_0.gguf",
+        "n" * 5000 + "-Q4_0.gguf",
+    ],
+    ids=range(7),
+)
+def test_a_file_by_a_name_that_no_file_can_have_is_refused_before_it_is_fetched(hub: Hub, file: str) -> None:
+    hub.files[OFFICIAL] = {file: CONTENT}
+    with pytest.raises(HubError, match="the hub tells a name"):
+        offer()
+
+
+@pytest.mark.parametrize("name", ["../../../evil/x", "a\x1b[31m/x", "a/b/c", "x" * 5000, 7, "a..b/c"])
+def test_a_repository_that_says_it_is_called_something_else_is_not_believed(hub: Hub, name: object) -> None:
+    told = {"sha256": "0" * 64}
+    siblings = [{"rfilename": FILE, "size": 1, "lfs": told}]
+    hub.listing = json.dumps({"id": name, "sha": COMMIT, "siblings": siblings}).encode()
+    with pytest.raises(HubError, match=r"the hub tells a name|a\.\.b"):
+        offer()
+
+
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"[]",
+        b"7",
+        b'{"siblings": 7}',
+        b'{"siblings": [7]}',
+        b'{"siblings": [{}]}',
+        b"<html>",
+        b"[" * (1 << 20),
+        b'{"size": ' + b"9" * 5000 + b"}",
+        b" " * (catalog.MOST_BYTES + 1),
+    ],
+    ids=range(9),
+)
+def test_what_answers_and_is_no_hub_is_told_so(hub: Hub, listing: bytes) -> None:
+    hub.listing = listing
+    with pytest.raises(HubError, match="what answers there is no hub"):
+        offer()
+
+
+@pytest.mark.parametrize("address", ["huggingface.co", "file:///tmp"])
+def test_an_address_of_the_hub_that_is_none_is_told_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    import huggingface_hub.constants as constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    with pytest.raises(HubError, match="Check HF_ENDPOINT"):
+        offer()
+
+
 def test_a_hub_that_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving() as gone:
         url = gone.url

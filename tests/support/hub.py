@@ -44,6 +44,8 @@ class Hub:
     """Whether the file server knows ranges."""
     damage: bool = False
     """A byte is wrong on the way."""
+    listing: bytes | None = None
+    """Told instead of what every repository has."""
     page: bytes | None = None
     """Sent instead of every file, as a network does that wants a log-in."""
     page_length: bool = True
@@ -102,8 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
                 {"rfilename": name, "size": len(content), "lfs": self._lfs(content)}
                 for name, content in hub.files[repository].items()
             ]
-            body = {"id": repository, "sha": COMMIT, "siblings": siblings}
-            return self._send(200, {"Content-Type": "application/json"}, json.dumps(body).encode())
+            body = json.dumps({"id": repository, "sha": COMMIT, "siblings": siblings}).encode()
+            return self._send(200, {"Content-Type": "application/json"}, hub.listing or body)
         repository, file = "/".join(parts[:2]), "/".join(parts[4:])
         content = hub.files.get(repository, {}).get(file)
         if content is None:
