@@ -62,6 +62,7 @@ def estimate(settings: Settings, name: str, budgets: list[int]) -> dict[str, Any
         "expert_bytes": facts.layout.largest_expert,
         "available_bytes": here.available,
         "smallest_budget_bytes": plan.smallest,
+        "smallest_ask_budget_bytes": planning.smallest_budget(facts, here.threads),
         "whole_budget_bytes": plan.whole,
         "budgets": [_row(outcome) for outcome in plan.outcomes],
         "recommended_budget_bytes": plan.recommended and plan.recommended.budget,
@@ -114,7 +115,9 @@ def _lines(facts: dict[str, Any]) -> list[str]:
     rows = [("--mem", "context", "experts in memory", "found", "read a token", "tokens/s", "held up by")]
     for row in facts["budgets"]:
         if not row["slots"]:
-            rows.append((_mem(row["budget_bytes"]), "", "too small", "", "", "", ""))
+            for_ask = row["budget_bytes"] >= facts["smallest_ask_budget_bytes"]
+            told = "too small for the app" if for_ask else "too small"
+            rows.append((_mem(row["budget_bytes"]), "", told, "", "", "", ""))
             continue
         seconds, rate, read = row["disk_s_per_token"], row["tokens_per_s"], row["read_bytes_per_token"]
         spent = f", {seconds * 1e3:.0f} ms" if seconds else ""
@@ -136,7 +139,8 @@ def _lines(facts: dict[str, Any]) -> list[str]:
         "",
         *(line.rstrip() for line in table),
         "",
-        f"smallest     --mem {_mem(facts['smallest_budget_bytes'])}",
+        f"smallest     --mem {_mem(facts['smallest_budget_bytes'])} for the app, "
+        f"{_mem(facts['smallest_ask_budget_bytes'])} for ask, bench and --inline",
         f"all of it    from --mem {_mem(facts['whole_budget_bytes'])} on",
         f"recommended  {_advice(facts)}",
         *(f"{'':<13}{line}" if at else f"{'an estimate':<13}{line}" for at, line in enumerate(_basis(facts))),

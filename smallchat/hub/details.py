@@ -36,6 +36,8 @@ class Details:
     """Weights that one token uses, without embedding and head."""
     context: int
     """Tokens that fit: those asked for, or the default."""
+    wished: bool
+    """They were asked for: a small budget makes them no fewer."""
     kv_size: Callable[[int], int]
     """Bytes of the KV cache for so many tokens."""
 
@@ -72,7 +74,7 @@ def of_file(path: Path, context: int = DEFAULT_CONTEXT, kv: KVType = DEFAULT_KV)
     try:
         config, weights = model.config, model.weights
         card = read_card(model.gguf, config)
-        context = fitting_context(context, config, path)
+        fitting = fitting_context(context, config, path)
         return Details(
             name=card.name,
             quantisation=weights.quantisation,
@@ -81,7 +83,8 @@ def of_file(path: Path, context: int = DEFAULT_CONTEXT, kv: KVType = DEFAULT_KV)
             layout=model.layout,
             experts_used=config.experts_used,
             active_parameters=card.active_parameters,
-            context=context,
+            context=fitting,
+            wished=context != DEFAULT_CONTEXT,
             kv_size=_kv_size(config.windows, config.kv_heads, config.head_size, kv),
         )
     finally:
@@ -106,6 +109,7 @@ def of_known(model: KnownModel, context: int = DEFAULT_CONTEXT, kv: KVType = DEF
         experts_used=model.experts_used,
         active_parameters=model.active_parameters,
         context=context,
+        wished=context != DEFAULT_CONTEXT,
         kv_size=_kv_size(model.windows, model.kv_heads, model.head_size, kv),
     )
 

@@ -16,7 +16,6 @@ from smallchat.hub.details import Details
 from smallchat.hub.disk import DiskSpeed
 from smallchat.hub.machine import HEADROOM, Machine, compute_seconds
 from smallchat.model.synthetic import routes
-from smallchat.settings import DEFAULT_CONTEXT
 
 TOKENS = 192
 """Made-up tokens that are counted, after as many that fill the caches."""
@@ -79,13 +78,19 @@ def make_plan(
     def shares(size: int) -> _Share:
         return _share(size, details, machine.threads, beside)
 
-    smallest, whole = _first_with(1, shares), _first_with(_all(details), shares)
+    smallest = smallest_budget(details, machine.threads, beside)
+    whole = _first_with(_all(details), shares)
 
     def outcomes(sizes: list[int]) -> tuple[Outcome, ...]:
         return tuple(_outcome(size, whole, shares(size), details, machine, disk, curve) for size in sizes)
 
     steps = outcomes(ladder(smallest, whole))
     return Plan(smallest, whole, outcomes(sorted(budgets)) if budgets else steps, _recommended(steps))
+
+
+def smallest_budget(details: Details, ranks: int, beside: int = 0) -> int:
+    """The smallest budget that works, where the caller's other processes take `beside` bytes of it."""
+    return _first_with(1, lambda size: _share(size, details, ranks, beside))
 
 
 class _Share(NamedTuple):
@@ -124,7 +129,7 @@ def _outcome(
 def _share(size: int, details: Details, ranks: int, beside: int) -> _Share:
     """As the engine shares a budget out."""
     context = details.context
-    if context == DEFAULT_CONTEXT:
+    if not details.wished:
         context = context_within(budget.room(size, details.dense, ranks, beside), context, details.kv_size)
     kv = details.kv_size(context)
     least = budget.least_slots(details.layout.experts, details.experts_used)

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
-from smallchat import cli
+from smallchat import cli, paths
 from smallchat.commands import plan
-from smallchat.errors import ContextError, ModelError
+from smallchat.engine import Engine
+from smallchat.errors import BudgetError, ContextError, ModelError
 from smallchat.hub import disk, machine
 from smallchat.settings import Settings, UsageError
 from tests.support.models import Recipe, model
@@ -65,6 +66,26 @@ def test_what_a_person_reads(capsys: pytest.CaptureFixture[str]) -> None:
     for words in ("smallest ", "recommended", "an estimate", "measured now", "made up"):
         assert words in shown
     assert max(map(len, shown.splitlines())) < 200
+
+
+def test_what_is_too_small_for_the_app_alone_is_told_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its screen counts for a budget too; without it, the engine keeps to less."""
+    path = paths.builtin_model()
+    facts = plan.estimate(Settings(), str(path), [])
+    smallest = facts["smallest_ask_budget_bytes"]
+    assert smallest < facts["smallest_budget_bytes"]
+    Engine.load(path, mem=smallest).close()
+    with pytest.raises(BudgetError):
+        Engine.load(path, mem=smallest - (1 << 20))
+    budgets = [str(smallest), str(smallest - (1 << 20))]
+    plan.run(Settings(), str(path), budgets, as_json=False)
+    shown = capsys.readouterr().out
+    less, least = smallest - (1 << 20) >> 20, smallest >> 20
+    rows = [line.split() for line in shown.splitlines()[3:5]]
+    assert rows == [[f"{less}M", "too", "small"], [f"{least}M", "too", "small", "for", "the", "app"]]
+    assert (
+        f"smallest     --mem {facts['smallest_budget_bytes'] >> 20}M for the app, {least}M for ask" in shown
+    )
 
 
 def test_without_a_disk_that_can_be_measured_that_is_said(
