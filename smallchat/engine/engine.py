@@ -23,6 +23,7 @@ from smallchat.engine.fitting import (
     fits,
     fitting_context,
     kv_bytes,
+    larger_than_free,
     memory_plan,
     refuse_larger_than_memory,
     suitable_threads,
@@ -32,7 +33,7 @@ from smallchat.engine.loading import OpenModel, OwnExperts, hold_dense, open_mod
 from smallchat.engine.past import Past
 from smallchat.engine.prefill import CancelledError, prefill
 from smallchat.engine.telemetry import Counters, Tally
-from smallchat.errors import ContextError, EngineError
+from smallchat.errors import BudgetError, ContextError, EngineError
 from smallchat.experts import budget, profile
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import ModelCard, read_card
@@ -161,7 +162,12 @@ class Engine:
             context = fitting_context(context, config, model.gguf.path, room, kv)
             size = kv_bytes(config, context, kv)
             refuse_larger_than_memory(size, context)
-            plan = memory_plan(limit, model, size, threads, beside)
+            try:
+                plan = memory_plan(limit, model, size, threads, beside)
+            except BudgetError:
+                if mem is None and limit is not None:  # nobody spoke of a budget
+                    raise larger_than_free(model.gguf.path, limit, threads) from None
+                raise
             chosen, note = choose(kernels)
             if plan.mapped:
                 model = place_repacked(model) if chosen.repacks else model

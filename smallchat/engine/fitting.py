@@ -154,6 +154,13 @@ def default_budget(everything: int) -> int | None:
     return None if fits(everything) else int(machine_memory().available * FREE_SHARE)
 
 
+def larger_than_free(path: Path, free: int, threads: int) -> BudgetError:
+    """Not even the smallest budget fits into the `free` bytes that are the default one."""
+    less = "a smaller --context" if threads == 1 else f"fewer --threads than {threads}, a smaller --context"
+    what = f"{path} does not fit into the {free >> 20} MiB of memory that are free for it"
+    return BudgetError(what, f"Give {less}, or end other programs")
+
+
 def refuse_larger_than_memory(kv: int, context: int) -> None:
     """Raises `BudgetError` for a KV cache of more bytes than this machine has memory."""
     total = machine_memory().total

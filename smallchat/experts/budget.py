@@ -81,9 +81,14 @@ def plan(
     needed = weights + kv + rest
     smallest = needed + least * slot
     if budget < smallest:
+        less = (
+            "a smaller --context needs less"
+            if ranks == 1
+            else "fewer --threads and a smaller --context need less"
+        )
         raise BudgetError(
             f"A memory budget of {_mib(budget)} is too small for this model with this context",
-            f"The smallest that works is --mem {_mib(smallest)[:-2]}; a smaller --context needs less",
+            f"The smallest that works is --mem {_mib(smallest)[:-2]}; {less}",
         )
     mapped = budget - needed >= experts * slot
     return MemoryPlan(budget, weights, kv, rest, slot, experts, mapped)

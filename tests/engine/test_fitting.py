@@ -65,5 +65,15 @@ def test_a_model_that_does_not_fit_keeps_within_what_is_free_and_says_so(
         assert engine.plan.mapped
         assert engine.budget is None
     monkeypatch.setattr(fitting, "machine_memory", lambda: MachineMemory(1 << 40, 1 << 20))
-    with pytest.raises(BudgetError), opened(path, context=64):
+    with pytest.raises(BudgetError, match="does not fit into the 0 MiB") as refused, opened(path, context=64):
         pass
+    assert "--mem" not in str(refused.value)  # which nobody gave
+
+
+def test_more_processes_than_memory_has_room_for_are_told_as_the_cause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(fitting, "machine_memory", lambda: MachineMemory(1 << 40, 1 << 30))
+    with pytest.raises(BudgetError) as refused, opened(model(Recipe()).path, threads=999):
+        pass
+    assert refused.value.cure.startswith("Give fewer --threads than 999")

@@ -54,3 +54,5 @@ def test_too_small_a_budget_names_the_smallest_that_works() -> None:
     assert share(smallest).slots(KV) == 4
     with pytest.raises(BudgetError):
         share(smallest - (1 << 20))
+    with pytest.raises(BudgetError, match=r"; fewer --threads and a smaller --context need less$"):
+        share(smallest, ranks=9)
