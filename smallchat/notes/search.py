@@ -17,6 +17,8 @@ from smallchat.notes.words import Term, exactly, is_gram, terms
 
 CANDIDATES = 80
 """Passages that BM25 proposes, and that are then looked at one by one."""
+OF_ONE_NOTE = 20
+"""Of those a note has so many before every other that is found has as many."""
 FITS = 0.35
 """Share of a question (rare words count more) that a passage holds at least, if it is to be an answer."""
 UNKNOWN = (0.6, 0.1)
@@ -70,11 +72,19 @@ def search(index: Index, question: str, limit: int = 10, as_typed: bool = False)
         must = [group.asked.match for group in groups if group.asked.kind == "phrase" and group.count]
         match = " AND ".join([*must, f"({match})"])
         rows = index.connection.execute(
-            f"""SELECT notes.path, notes.title, passages.headings, passages.first, passages.last,
-                words.body, words.tags, words.links, words.title, bm25(words, {WEIGHTS}) AS score
-            FROM words JOIN passages ON passages.id = words.rowid JOIN notes ON notes.id = passages.note
-            WHERE words MATCH ? ORDER BY score LIMIT ?""",
-            (match, CANDIDATES),
+            f"""WITH found AS MATERIALIZED (
+                SELECT rowid AS id, bm25(words, {WEIGHTS}) AS score FROM words WHERE words MATCH ?
+            ), placed AS (
+                SELECT found.id, score, row_number() OVER (PARTITION BY note ORDER BY score) - 1 AS place
+                FROM found JOIN passages ON passages.id = found.id
+            ), proposed AS (
+                SELECT id, score FROM placed ORDER BY place / {OF_ONE_NOTE}, score LIMIT ?
+            )
+            SELECT notes.path, notes.title, passages.headings, passages.first, passages.last,
+                words.body, words.tags, words.links, words.title, score
+            FROM proposed JOIN words ON words.rowid = proposed.id
+                JOIN passages ON passages.id = proposed.id JOIN notes ON notes.id = passages.note""",
+            (match, max(CANDIDATES, limit)),
         ).fetchall()
     for group in groups:
         group.weigh(total)

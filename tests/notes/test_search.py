@@ -12,7 +12,7 @@ from smallchat.notes.words import MOST, stem, terms
 from tests.notes.conftest import Write
 
 
-def found(index: Index, question: str, **options: bool) -> list[str]:
+def found(index: Index, question: str, **options: int) -> list[str]:
     index.sync()
     return [hit.path for hit in search(index, question, **options)]
 
@@ -77,6 +77,24 @@ def test_every_script_is_found(text: str, questions: list[str], write: Write, in
     write("other.md", "Some other text, 别的东西, ほかのこと, другое дело.")
     for question in questions:
         assert found(index, question)[0] == "note.md", question
+
+
+def test_as_many_passages_as_are_asked_for(write: Write, index: Index) -> None:
+    for number in range(90):
+        write(f"{number}.md", f"apple {number}")
+    assert len(found(index, "apple", limit=1000)) == 90
+    assert len(found(index, "apple", limit=7)) == 7
+
+
+def test_one_long_note_does_not_take_every_place(write: Write, index: Index) -> None:
+    write("long.md", "apple " * 40_000)
+    for number in range(5):
+        write(f"{number}.md", f"Of {number} things one is an apple, and the others are of other kinds.")
+    write("only.md", "pear " * 40_000)
+    paths = found(index, "apple", limit=80)
+    assert set(paths) == {"long.md", *(f"{number}.md" for number in range(5))}
+    assert len(paths) == 80
+    assert len(found(index, "pear", limit=80)) == 80
 
 
 def test_snippets_mark_what_was_found(write: Write, index: Index) -> None:
