@@ -34,7 +34,9 @@ def quantize(model: str, out: Path, kind: str, transpose_down: bool, force: bool
 
 def _free(out: Path, force: bool) -> None:
     try:
-        there, fits = out.exists(), out.parent.is_dir() and not out.is_dir()
+        there = out.exists()
+        # A file would take a device's place.
+        fits = out.parent.is_dir() and (out.is_file() or not there)
     except OSError:  # a closed folder, a name too long
         there, fits = False, False
     if not fits:

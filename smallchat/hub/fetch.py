@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +19,7 @@ from smallchat.hub.catalog import Offer
 from smallchat.hub.installed import hub_cache
 from smallchat.hub.known import MAIN
 from smallchat.hub.problems import disk, told
+from smallchat.hub.room import lacking
 
 Progress = Callable[[str, int, int], None]
 """Called with (stage, bytes done, bytes in all); what it raises ends the work, and nothing is lost."""
@@ -28,8 +28,6 @@ PIECE = 8 << 20
 """Bytes of a file that are added up in one go."""
 ATTEMPTS = 5
 """Connections in a row that bring nothing before it is given up."""
-SPARE = 64 << 20
-"""Free space that a download leaves."""
 
 
 def room(offer: Offer) -> None:
@@ -37,13 +35,8 @@ def room(offer: Offer) -> None:
     folder = _storage(offer)
     while not folder.exists():
         folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    rest = offer.size - partial_size(offer)
-    if rest + SPARE > free:
-        what = (
-            f"{offer.what} needs {rest / 1e9:.1f} GB more, and the disk of {folder} has {free / 1e9:.1f} GB"
-        )
-        raise HubError(what, "Make room, or set HF_HOME to a folder on another disk")
+    if problem := lacking(offer.what, offer.size - partial_size(offer), folder):
+        raise HubError(problem, "Make room, or set HF_HOME to a folder on another disk")
 
 
 def partial_size(offer: Offer) -> int:

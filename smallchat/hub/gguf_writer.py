@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,13 @@ import numpy as np
 import numpy.typing as npt
 
 from smallchat.errors import ModelError
+from smallchat.hub.room import lacking
 from smallchat.kernels.quants import TensorType, row_bytes
 
 Bytes = npt.NDArray[np.uint8]
 Progress = Callable[[str, int, int], None]
 
 ALIGNMENT = 32
-SPARE = 64 << 20
-"""Free space that is left."""
 _STRING, _ARRAY = 8, 9
 
 
@@ -134,10 +132,8 @@ def _note(note: Path, mark: str, done: int) -> None:
 
 
 def _room(path: Path, rest: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if rest + SPARE > free:
-        what = f"{path} needs {rest / 1e9:.1f} GB more, and its disk has {free / 1e9:.1f} GB"
-        raise ModelError(what, "Make room, or write it to another disk")
+    if problem := lacking(str(path), rest, path.parent):
+        raise ModelError(problem, "Make room, or write it to another disk")
 
 
 def _header(entries: Sequence[bytes], tensors: Sequence[Planned]) -> bytes:

@@ -6,6 +6,7 @@ import errno
 import functools
 import json
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import gguf
 import numpy as np
 import pytest
 
+from smallchat.commands import convert as commands
 from smallchat.errors import ExitCode, ModelError
 from smallchat.hub import convert as work
 from smallchat.hub.quantise import parse_type, quantise
@@ -508,6 +510,27 @@ def test_a_folders_odd_name_and_a_templates_odd_name_stop_nothing(tmp_path: Path
     assert gguf.metadata["general.name"] == "mod\ufffdl"
     assert gguf.metadata["tokenizer.chat_template"] == "{{ x }}"
     gguf.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe with a name is made")
+@pytest.mark.parametrize("name", ["pipe", "n" * 300, "folder", "none/out.gguf"])
+def test_nothing_is_put_in_the_place_of_what_is_no_file(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UsageError, match="cannot be written"):
+        commands.convert(tmp_path, tmp_path / name, "q4_0", False, True, False)
+    with pytest.raises(UsageError, match="cannot be written"):
+        commands.quantize("builtin", tmp_path / name, "q4_0", False, True, False)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_disk_that_is_too_small_is_told_in_figures_that_say_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=3 << 20))
+    with pytest.raises(ModelError, match=r"out\.gguf needs 65M of free space, and the disk of \S+ has 3M\."):
+        converted(made(Recipe()), tmp_path / "out.gguf", "q4_0")
 
 
 def test_commands(tmp_path: Path) -> None:

@@ -352,8 +352,8 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_fetched(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(".")
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
-    with pytest.raises(HubError, match="Make room"):
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1 << 20))
+    with pytest.raises(HubError, match=r"needs 68M of free space, and the disk of \S+ has 1M\. Make room"):
         pull()
     assert hub.downloads() == []
 
