@@ -13,6 +13,7 @@ from smallchat.commands.printing import print_json
 from smallchat.commands.resolve import MissingModelError, model_path
 from smallchat.engine.client import SCREEN_BYTES
 from smallchat.engine.fitting import suitable_threads
+from smallchat.experts.budget import RANK_BYTES
 from smallchat.hub import details, disk, machine, planning
 from smallchat.hub.installed import BUILTIN, hub_cache, installed
 from smallchat.hub.known import DEFAULT_TYPE, POWERINFER
@@ -158,7 +159,9 @@ def _advice(facts: dict[str, Any]) -> str:
         nearly = f"; nearly as fast: --mem {_mem(wanted)}" if wanted and wanted < whole else ""
         return f"no --mem: all of it fits into the {size(free)} that are free{nearly}"
     if facts["smallest_budget_bytes"] > room:
-        return f"none: only {size(free)} of memory are free"
+        with_one = facts["smallest_budget_bytes"] - (facts["threads"] - 1) * RANK_BYTES
+        less = "; fewer --threads take less" if with_one <= room else ""
+        return f"none: only {size(free)} of memory are free{less}"
     if wanted is None:
         return "none: too little is known of how fast it would be"
     return f"--mem {_mem(wanted)}: {size(free)} are free, and more of them would hardly be faster"

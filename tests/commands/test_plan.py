@@ -116,6 +116,15 @@ def test_the_advice_depends_on_what_is_free(
     assert advice in capsys.readouterr().out
 
 
+def test_too_many_threads_are_told_as_what_takes_the_memory(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = machine.Machine(16 << 30, 16 << 30, "ggml", None, 1000, 22e9, None)
+    monkeypatch.setattr(machine, "measure", lambda threads: here)
+    plan.run(Settings(threads=1000), "4b", [], as_json=False)
+    assert "none: only 16.00G of memory are free; fewer --threads take less\n" in capsys.readouterr().out
+
+
 def test_what_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ModelError, match="smallchat pull 4b:q8_0"):
         plan.run(Settings(), "4b:q8_0", [], as_json=True)
