@@ -5,11 +5,7 @@ Nothing is imported here that a command may not need: `smallchat --help` is inst
 
 from __future__ import annotations
 
-import contextlib
-import io
-import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -19,6 +15,7 @@ from typer.core import TyperGroup
 from smallchat import __version__, settings
 from smallchat.commands import history as history_commands
 from smallchat.commands import notes as notes_commands
+from smallchat.commands import streams
 from smallchat.commands.given import filled
 from smallchat.errors import ExitCode, SmallchatError
 
@@ -394,39 +391,9 @@ def _merged(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, A
     return {**(before or {}), **{key: value for key, value in after.items() if value is not None}}
 
 
-class _Output(io.TextIOWrapper):
-    """Standard output or error, which says itself why it takes no more, before Typer or anyone else guesses.
-
-    Raises `UsageError`; `SystemExit` with 0 where the reader went away, as `head` does: nothing is wrong, and
-    there is nobody to tell.
-    """
-
-    def write(self, text: str) -> int:
-        if text == "":  # Click asks so for the kind of stream, and no error would reach anybody
-            return 0
-        with self._told():
-            return super().write(text)
-
-    def flush(self) -> None:
-        with self._told():
-            super().flush()
-
-    @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            # What is left in the buffer is written once more when Python ends.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            if isinstance(error, BrokenPipeError):
-                sys.exit(ExitCode.OK)
-            what = f"Standard output cannot be written: {error.strerror}"
-            raise settings.UsageError(what, "Send it to another place") from error
-
-
 def main() -> None:
     """Entry of the `smallchat` command."""
-    _streams()
+    streams.prepare()
     try:
         try:
             app(standalone_mode=True)
@@ -447,22 +414,6 @@ def main() -> None:
     except Exception as error:
         print(f"smallchat: {_unexpected(error)}", file=sys.stderr)
         sys.exit(ExitCode.UNEXPECTED)
-
-
-def _streams() -> None:
-    """Make the standard streams fit for whatever is written; those that the shell closed lead nowhere."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # Takes the number that was closed: no other file may have it, here or in our other processes.
-            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
-            os.set_inheritable(stream.fileno(), True)
-            setattr(sys, name, stream)
-    for name in ("stdout", "stderr"):
-        out = getattr(sys, name)
-        if isinstance(out, io.TextIOWrapper) and out is getattr(sys, f"__{name}__"):
-            # "replace": a terminal that is not UTF-8 shows what it can.
-            told = _Output(out.buffer, out.encoding, "replace", None, out.line_buffering, out.write_through)
-            setattr(sys, name, told)
 
 
 def _interrupted() -> NoReturn:
