@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from textual.content import Content
+from textual.widgets._markdown import MarkdownListItem
 
 from smallchat.tui.widgets.transcript.growing import AnswerFence, AnswerParagraph, Code, ahead
-from smallchat.tui.widgets.transcript.markdown import AnswerMarkdown
+from smallchat.tui.widgets.transcript.markdown import AGAIN, AnswerMarkdown, _parser
 from tests.tui.running import Running, running
 
 LONG = "word " * 60
@@ -17,6 +20,10 @@ TEXTS = {
     "from eight": "8. eight\n9. nine\n10. ten\n11. eleven",
     "code in a list": "- see\n\n  ```python\n  a = 1\n  b = 2\n  ```\n- next\n\n> quoted\n> more",
     "mixed": "- a\n- b\n\n1. c\n2. d\n\n# Title\n\n| x | y |\n|---|---|\n| 1 | 2 |\n\nlast",
+    "long": "\n".join(f"- item {number} with `code`" for number in range(30))
+    + "\n  - inner\n- last\n\nDone.",
+    "numbers within": "\n".join(f"1. item {number}\n   - a\n   - b" for number in range(12)) + "\n\nDone.",
+    "no item after all": "- a\n- b\n- c\n--\n- d\n- e\n* * *\n* f\n* g\n* h\n\nDone.",
     "loose": "- a\n\n- b\n\n- c\n\n  second paragraph\n\n- d",
 }
 
@@ -28,6 +35,47 @@ def shown(run: Running) -> list[str]:
     return [
         line[:76].rstrip() for line in lines[begin + 1 :] if "Esc stops" not in line and "seed 7" not in line
     ]
+
+
+PIECES = (
+    "- a\n|-|- |--\n|*|* b\n|1. c\n|2) d\n|  - e\n|   |\n|text|# t\n|```\n|> q\n|---\n|===\n|- - f\n|    g\n"
+)
+
+
+@given(st.lists(st.sampled_from(PIECES.split("|")), min_size=1, max_size=25))
+def test_what_is_read_again_of_a_list_is_what_the_whole_says_of_it(pieces: list[str]) -> None:
+    parser, text = _parser(), "".join(pieces)
+    tokens = parser.parse(text)
+    block = next((token for token in reversed(tokens) if token.map and not token.level), None)
+    if block is None or block.map is None or not block.type.endswith("list_open"):
+        return
+    items = [t for t in tokens[tokens.index(block) :] if t.type == "list_item_open" and t.level == 1]
+    start = items[-AGAIN:][0].map
+    if len(items) <= AGAIN or start is None:
+        return
+    for more in ("", "-", "- x", "\n- x", "\n\nend", "  more", "\n* x", "\n2. x", "\n---\n"):
+        whole = parser.parse(text + more)
+        again = parser.parse("".join((text + more).splitlines(keepends=True)[start[0] :]))
+        kinds = [(token.type, token.content, token.level) for token in again]
+        assert again[0].type == block.type
+        assert kinds[1:] == [(token.type, token.content, token.level) for token in whole][1 - len(kinds) :]
+
+
+async def test_of_a_long_list_only_its_end_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+    real = MarkdownListItem.__init__
+    monkeypatch.setattr(
+        MarkdownListItem, "__init__", lambda self, *args: (made.append(self), real(self, *args))[1]
+    )
+    async with running(size=(120, 60)) as run:
+        await run.ask("go?")
+        for number in range(1, 31):
+            run.engine.say(f"{number}. item\n")
+            await run.shows(f"{number}. item")
+        made.clear()
+        run.engine.say("31. the last")
+        await run.shows("31. the last")
+        assert len(made) <= AGAIN + 1
 
 
 @pytest.mark.parametrize("name", TEXTS)

@@ -20,7 +20,6 @@ from textual.widgets._markdown import (  # no public names yet
     MarkdownBullet,
     MarkdownBulletList,
     MarkdownFence,
-    MarkdownList,
     MarkdownListItem,
     MarkdownOrderedList,
     MarkdownParagraph,
@@ -143,37 +142,65 @@ class Bullet(MarkdownBullet, Placed):
         self.set_reactive(MarkdownBullet.symbol, symbol)
 
 
-class AnswerBulletList(MarkdownBulletList, Placed):
+class AnswerList(Placed):
+    """A list that grows at its end."""
+
+    since = 0
+    """The row of the first item in what comes next; those before it stay as they are."""
+
+    def symbols(self, items: Sequence[MarkdownListItem], first: int, count: int) -> list[str]:
+        """What stands before each of the items, which are the rows from `first` on, of `count` in all."""
+        return [item.bullet for item in items]
+
+
+class AnswerBulletList(MarkdownBulletList, AnswerList):
     """Items with bullets."""
 
     def compose(self) -> ComposeResult:
         items = _items(self)
-        yield from _rows(items, [item.bullet for item in items])
+        yield from _rows(items, self.symbols(items, 0, len(items)))
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
         if not await _grow_list(self, block):
             await super()._update_from_block(block)
 
 
-class AnswerOrderedList(MarkdownOrderedList, Placed):
+class AnswerOrderedList(MarkdownOrderedList, AnswerList):
     """Numbered items."""
+
+    _start = 1
+
+    def symbols(self, items: Sequence[MarkdownListItem], first: int, count: int) -> list[str]:
+        """See `AnswerList.symbols`: numbers in order, padded to the widest one."""
+        return [self._number(first + at, count) for at in range(len(items))]
 
     def compose(self) -> ComposeResult:
         items = _items(self)
-        first, digits = _first(items), _digits(items, len(items))
-        yield from _rows(items, [f"{first + at}. ".rjust(digits + 3) for at in range(len(items))])
+        self._start = _first(items)
+        yield from _rows(items, self.symbols(items, 0, len(items)))
 
     async def _update_from_block(self, block: MarkdownBlock) -> None:
-        # All numbers are padded to the widest one.
-        padded = _digits(block._blocks, len(self.children)) == _digits(block._blocks, len(block._blocks))
-        if not padded or not await _grow_list(self, block):
+        before = len(self.children)
+        if not await _grow_list(self, block):
             await super()._update_from_block(block)
+            return
+        count = len(self.children)
+        if len(self._number(0, count)) != len(self._number(0, before)):
+            for at, row in enumerate(self.children):
+                bullet = row.children[0]
+                assert isinstance(bullet, Bullet)
+                bullet.symbol = self._number(at, count)
+                bullet.refresh(layout=True)
+
+    def _number(self, at: int, count: int) -> str:
+        """Of the row `at` of so many."""
+        return f"{self._start + at}. ".rjust(len(str(self._start + count - 1)) + 3)
 
 
 _GROWING = (AnswerParagraph, AnswerBulletList, AnswerOrderedList, AnswerFence)
 
 
-def _items(here: MarkdownList) -> list[MarkdownListItem]:
+def _items(here: MarkdownBlock) -> list[MarkdownListItem]:
     """What is to be mounted of the list; it is taken out of it."""
     items = [block for block in here._blocks if isinstance(block, MarkdownListItem)]
     here._blocks.clear()
@@ -186,24 +213,23 @@ def _rows(items: Iterable[MarkdownListItem], symbols: Iterable[str]) -> Iterator
         yield Row(Bullet(symbol), Column(*item._blocks))
 
 
-async def _grow_list(here: MarkdownList, block: MarkdownBlock) -> bool:
-    """Have the last item grow, and add those that follow it; items before stay as they are.
+async def _grow_list(here: AnswerBulletList | AnswerOrderedList, block: MarkdownBlock) -> bool:
+    """Have the list go on with the items of `block`, from the row `since` on.
 
-    False, and nothing done, where that is not enough.
+    False, and nothing done, where it is no list of the same kind.
     """
-    rows, items = len(here.children), list(block._blocks)
-    if type(block) is not type(here) or not 0 < rows <= len(items):
+    rows = here.children[here.since :]
+    if type(block) is not type(here) or not rows or not block._blocks:
         return False
-    new_rows = list(block.compose())[rows:]
-    await _grow(here.children[-1].children[-1], items[rows - 1]._blocks)
-    if new_rows:
-        await here.mount_all(new_rows)
+    items = _items(block)
+    kept = min(len(rows), len(items))
+    for row in rows[kept:]:  # what looked like an item went on in another way
+        await row.remove()
+    await _grow(rows[kept - 1].children[-1], items[kept - 1]._blocks)
+    if new := items[kept:]:
+        count = here.since + len(items)
+        await here.mount_all(_rows(new, here.symbols(new, here.since + kept, count)))
     return True
-
-
-def _digits(items: Sequence[MarkdownBlock], count: int) -> int:
-    """Of the last one of `count` numbers, which begin with that of the first item."""
-    return len(str(_first(items) + count - 1))
 
 
 def _first(items: Sequence[MarkdownBlock]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 
 from markdown_it import MarkdownIt
@@ -15,11 +16,15 @@ from smallchat.tui.widgets.ground import Heap, Placed
 from smallchat.tui.widgets.transcript.growing import (
     AnswerBulletList,
     AnswerFence,
+    AnswerList,
     AnswerOrderedList,
     AnswerParagraph,
     growing,
 )
 from smallchat.tui.widgets.transcript.table import AnswerTable
+
+AGAIN = 2
+"""Items of a list that are read again when more comes."""
 
 
 def prepare() -> None:
@@ -46,6 +51,8 @@ class AnswerMarkdown(Markdown, Heap):
         self._growing: AnswerParagraph | AnswerFence | None = None
         self._begun = bool(text)
         """It began with a text, and nothing was added yet."""
+        self._tokens: list[Token] = []
+        """What was read last."""
 
     async def write(self, fragment: str) -> None:
         """Add what was said since; only the last block is drawn anew."""
@@ -57,10 +64,28 @@ class AnswerMarkdown(Markdown, Heap):
                 (token.map[0] for token in tokens if token.map and not token.level), 0
             )
         await self.append(plain(fragment))
+        self._step_on()
         last = growing(self)
         if last is not self._growing:
             self.settle()
             self._growing = last
+
+    def _parse_markdown(self, tokens: Iterable[Token]) -> Iterable[MarkdownBlock]:
+        self._tokens = [*tokens]
+        return super()._parse_markdown(self._tokens)
+
+    def _step_on(self) -> None:
+        """Of a list, have only the last two items be read again: Textual would make all of it anew for each
+        word. What the last one is may depend on the one before."""
+        opened = [at for at, token in enumerate(self._tokens) if token.map and not token.level]
+        last = self.children[-1] if self.children else None
+        if not opened or not isinstance(last, AnswerList):
+            return
+        block, *rest = self._tokens[opened[-1] :]
+        items = [token for token in rest if token.type == "list_item_open" and token.level == 1]
+        last.since = len(last.children) - min(len(items), AGAIN)
+        if len(items) > AGAIN and (start := items[-AGAIN].map) and block.map:
+            self._last_parsed_line += start[0] - block.map[0]
 
     def settle(self) -> None:
         """Nothing more is said."""
