@@ -29,7 +29,7 @@ SETTINGS = {
     "repeat_penalty": "over 1: avoid what was just said",
     "seed": "the same seed, the same answer",
 }
-COPIES = (Candidate("code", "a code block of the last answer"), Candidate("all", "the conversation"))
+COPIES = [Candidate("code", "its last code block"), Candidate("all", "the conversation")]
 
 
 class ChatCommands(NoteCommands):
@@ -166,10 +166,7 @@ class ChatCommands(NoteCommands):
             "command": lambda _: commands(self.key_names),
             "persona": lambda _: self.lookups.get("personas", self._find_personas),
             "theme": lambda _: [Candidate(theme.name.removeprefix(themes.PREFIX)) for theme in themes.THEMES],
-            "copy": lambda _: [
-                Candidate("code", "its last code block"),
-                Candidate("all", "the conversation"),
-            ],
+            "copy": lambda _: COPIES,
             "setting": lambda _: self._setting_names(),
             "note": lambda _: self.lookups.get("notes", self._find_notes) if self.notebook else [],
         }
