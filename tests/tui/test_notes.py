@@ -196,6 +196,24 @@ async def test_a_note_is_changed_only_on_yes_and_keeps_its_line_ends(vault: Path
         assert (vault / "Fruit.md").read_bytes() == before + b"\r\nTwo\r\nlines.\r\n"
 
 
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+async def test_a_long_change_can_be_read_to_its_end_beside_the_ways(
+    vault: Path, size: tuple[int, int]
+) -> None:
+    async with running(notes=str(vault), size=size) as run:
+        await opened(run)
+        await run.answer("Hello?", "\n".join(f"Line {number}." for number in range(30)))
+        await enter(run, "/append fruit")
+        await run.until(lambda: isinstance(run.app.screen, ChangeScreen))
+        await run.shows("Write it", "Leave it", "@@")
+        assert "+Line 29." not in run.screen
+        await run.pilot.press(*["pagedown"] * 10)
+        await run.shows("+Line 29.", "Write it", "Leave it")
+        await run.pilot.press("up", "up")
+        await run.shows_no_more("+Line 29.")
+        assert "Write it" in run.screen
+
+
 async def test_a_note_that_changed_while_it_was_looked_at_is_left_alone(vault: Path) -> None:
     async with running(notes=str(vault)) as run:
         await opened(run)

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -28,8 +28,6 @@ class ChangeScreen(ModalScreen[bool]):
         ("n", "answer(False)", "Leave it"),
         ("left", "app.focus_previous", "Previous"),
         ("right", "app.focus_next", "Next"),
-        ("up", "move(-1)", "Up"),
-        ("down", "move(1)", "Down"),
     ]
 
     def __init__(self, path: str, diff: list[str]) -> None:
@@ -37,13 +35,12 @@ class ChangeScreen(ModalScreen[bool]):
         super().__init__()
         self._path = plain(path).replace("\n", "␊")
         self._diff = diff[2:]
-        self._lines = VerticalScroll(Static(self._drawn(), classes="diff"), classes="lines", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
+        with VerticalScroll(classes="dialog", can_focus=False) as dialog:
             dialog.border_title = Content(self._path)
             dialog.border_subtitle = "Y writes · N leaves it"
-            yield self._lines
+            yield Static(self._drawn())
             with Horizontal(classes="ways"):
                 yield Button(Content("Write it"), id="yes", compact=True)
                 yield Button(Content("Leave it as it is"), id="no", compact=True)
@@ -55,10 +52,6 @@ class ChangeScreen(ModalScreen[bool]):
     def action_answer(self, write: bool) -> None:
         """Decided by key."""
         self.dismiss(write)
-
-    def action_move(self, lines: int) -> None:
-        """Look at more of it."""
-        self._lines.scroll_relative(y=lines, animate=False)
 
     def _drawn(self) -> Content:
         shown = [Content.styled(plain(line), _STYLES.get(line[:1], "")) for line in self._diff[:MOST_LINES]]
