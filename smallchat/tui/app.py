@@ -33,6 +33,8 @@ class SmallchatApp(faults.Guarded, InTurn):
     TITLE = "smallchat"
     CSS_PATH = [f"styles/{area}.tcss" for area in ("chat", "sidebar", "transcript", "panel", "dialogs")]  # noqa: RUF012
     ENABLE_COMMAND_PALETTE = True
+    HORIZONTAL_BREAKPOINTS = [(0, "-slim"), (70, "-full")]  # noqa: RUF012
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (20, "-high")]  # noqa: RUF012
 
     def __init__(
         self,

@@ -234,13 +234,14 @@ async def test_nothing_is_left_out_before_the_user_agrees() -> None:
         await run.until(lambda: run.engine.counts[-1][0].content == "question 2")
 
 
-async def test_who_leaves_nothing_out_gets_no_answer_and_loses_nothing() -> None:
+@pytest.mark.parametrize("keys", [("right", "enter"), ("escape",)])
+async def test_who_leaves_nothing_out_gets_no_answer_and_loses_nothing(keys: tuple[str, ...]) -> None:
     async with running() as run:
         await run.answer("one", "two")
         await run.ask("three")
         run.engine.too_long(2)
         await run.shows("Do not answer")
-        await run.pilot.press("right", "enter")
+        await run.pilot.press(*keys)
         await run.shows("The conversation is too long for the", "left out")
         assert not run.chat.dialogue.busy
         assert len(run.engine.chats) == 2

@@ -37,6 +37,18 @@ async def test_a_model_that_fails_to_load_can_be_loaded_again() -> None:
         await run.shows("Yes.")
 
 
+async def test_every_way_is_in_view_on_a_small_screen_and_the_text_can_be_read_to_its_end() -> None:
+    async with running(ready=False, size=(40, 10)) as run:
+        await run.until(lambda: run.engine.starts)
+        run.engine.fail("small.gguf is odd", f"Download it again, {'or another one, ' * 20}or none")
+        await run.shows("small.gguf is odd", "Load again", "Use the built-in model", "Quit")
+        await run.pilot.press("pagedown", "pagedown", "pagedown", "pagedown")
+        await run.shows("or none", "Load again", "Use the built-in model", "Quit")
+        await run.pilot.press("escape")
+        await run.settle_frames()
+        assert isinstance(run.app.screen, ProblemScreen)  # none of the ways is harmless
+
+
 async def test_the_built_in_model_is_offered_instead() -> None:
     async with running(ready=False) as run:
         await failed(run)

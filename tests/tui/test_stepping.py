@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from smallchat.chat.records import Turn
 from smallchat.engine.events import Alternative, PromptProgress
 from smallchat.tui.screens.step_back import StepBackScreen, readable
@@ -101,6 +103,20 @@ async def test_chinese_and_parts_of_a_character_in_80_by_24() -> None:
         stepping._seen[1] = (Alternative(9, b"\x8d", 0.25), Alternative(8, b"\x1b[31m\n", 0.125))
         await run.pilot.press("right")
         await run.shows("token 2 of 3", "“\\x8d”", "25.0%", "“␛[31m↵”", "\\xe4\\xba\\x8c月")
+
+
+@pytest.mark.parametrize("size", [(80, 24), (40, 10)])
+async def test_the_token_and_its_alternatives_are_in_view_on_a_small_screen(size: tuple[int, int]) -> None:
+    async with running(size=size) as run:
+        await run.answer("?", "".join(f"<{number}>\n" for number in range(40)))
+        await step_back(run)
+        await run.shows("<39>↵", "“a”", "50.0%", "“b”", "25.0%")
+        await run.pilot.press("home")
+        await run.shows("<0>", "“a”", "“b”")
+        await run.pilot.press("end", *["ctrl+left"] * 5)
+        await run.shows("<30>", "“a”", "“b”")
+        await run.pilot.resize_terminal(50, 12)
+        await run.shows("<30>", "“a”", "“b”")
 
 
 async def test_an_engine_that_fails_is_told() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -52,7 +52,7 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
         self._stopped = self._running = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog", can_focus=False):
             yield Static(Content(plain(f"The model {self._name} is not on this machine")), classes="what")
             yield Static(Content("Asking the hub …"), id="told", classes="cure")
             yield Static(Content(""), id="bar")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -27,17 +27,21 @@ class ProblemScreen(ModalScreen[str]):
     BINDINGS: ClassVar[list[BindingType]] = [
         ("left", "app.focus_previous", "Previous"),
         ("right", "app.focus_next", "Next"),
+        ("escape", "decline", "Decline"),
     ]
 
-    def __init__(self, what: str, cure: str, ways: Sequence[tuple[str, str]]) -> None:
-        """`ways`: name and label of each; the first is the one that Enter takes."""
+    def __init__(self, what: str, cure: str, ways: Sequence[tuple[str, str]], harmless: str = "") -> None:
+        """`ways`: name and label of each; the first is the one that Enter takes. `harmless`: the one that Esc
+        takes; empty: none.
+        """
         super().__init__()
         self._what = plain(what)
         self._cure = plain(cure)
         self._ways = ways
+        self._harmless = harmless
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog"):
+        with VerticalScroll(classes="dialog", can_focus=False):
             yield Static(Content(self._what), classes="what")
             yield Static(Content(self._cure), classes="cure")
             with Horizontal(classes="ways"):
@@ -47,6 +51,11 @@ class ProblemScreen(ModalScreen[str]):
     def on_button_pressed(self, event: Button.Pressed) -> None:
         """The way is chosen."""
         self.dismiss(event.button.id or "")
+
+    def action_decline(self) -> None:
+        """The way that changes nothing, where there is one."""
+        if self._harmless:
+            self.dismiss(self._harmless)
 
 
 def model_problem(failed: Failed, load: LoadOptions) -> ProblemScreen:
@@ -72,7 +81,7 @@ def too_long_problem(too_long: TooLong, left_out: Sequence[Message], more: bool)
     if more:
         cure += " With a larger --context, this model could read them too."
     ways = [("out", "Leave them out"), ("stop", "Do not answer")]
-    return ProblemScreen(what, cure, ways)
+    return ProblemScreen(what, cure, ways, harmless="stop")
 
 
 def _beginning(message: Message) -> str:

@@ -8,8 +8,9 @@ from typing import ClassVar
 from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
+from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
+from textual.geometry import Region
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
@@ -22,7 +23,9 @@ from smallchat.tui.text import plain
 BEFORE, AFTER = 240, 100
 """Cells of the answer that are shown around a token."""
 NAME, BAR = 26, 20
-"""Cells of a token in the list, and of the longest bar."""
+"""Cells of a token in the list at the most, and of the longest bar."""
+SHARE, GUTTER = 10, 3
+"""Cells of a line beside the token and the bar, and of the list beside the line."""
 STRIDE = 10
 READING_SECONDS = 0.25
 CONSIDERED = "what else was considered:"
@@ -56,23 +59,31 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         """The place whose alternatives are shown."""
         self._shown: tuple[Alternative, ...] = ()
         self._following = False
+        self._dialog = VerticalScroll(classes="dialog steps", can_focus=False)
         self._text = Static("", classes="said")
+        self._read = Content("")
+        """The text up to the token's end."""
         self._where = Static("", classes="quiet")
         self._list = OptionList(markup=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog steps") as dialog:
+        with self._dialog as dialog:
             dialog.border_title = "Step back"
             dialog.border_subtitle = "← → token · ↑ ↓ Enter goes on with another · Esc closes"
             yield self._text
-            yield self._where
-            yield self._list
+            with Vertical(classes="choice"):
+                yield self._where
+                yield self._list
 
     def on_mount(self) -> None:
         """Begin at the last token."""
         self._list.focus()
         self.action_step(0)
         self.set_interval(READING_SECONDS, self._draw_reading)
+
+    def on_resize(self) -> None:
+        """Where the lines are others, the token is elsewhere."""
+        self.call_after_refresh(self._show_token)
 
     def on_unmount(self) -> None:
         """What is still being looked at is not wanted any more."""
@@ -130,10 +141,17 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         own = readable(pieces[place : place + 1])
         # A line's end would mark nothing.
         marked = own.replace("\n", "↵\n") if own else "▏"
-        self._text.update(
-            Content.assemble(_end(before, BEFORE), (marked, "reverse"), (_beginning(after, AFTER), "$quiet"))
-        )
+        self._read = Content.assemble(_end(before, BEFORE), (marked, "reverse"))
+        self._text.update(self._read + Content.styled(_beginning(after, AFTER), "$quiet"))
+        self.call_after_refresh(self._show_token)
         self._draw_where(CONSIDERED)
+
+    def _show_token(self) -> None:
+        """Scroll to it, where not all of the text fits."""
+        line = self._read.get_height({}, self._text.size.width) - 1
+        token = Region(0, line, 1, 1)
+        taken = self._text.dock_gutter
+        self._dialog.scroll_to_region(token, spacing=taken, center=True, animate=False)
 
     def _draw_where(self, doing: str) -> None:
         place, count = self._place, len(self._stepping.ids)
@@ -156,9 +174,11 @@ class StepBackScreen(ModalScreen[list[int] | None]):
     def _line(self, one: Alternative) -> Content:
         mark = "•" if one.token_id == self._own else " "
         name = f"“{readable([one.piece]).translate(_VISIBLE)}”"
+        room = max(SHARE, self._list.size.width - GUTTER)
         share = f"{one.probability:.1%}" if one.probability >= 0.0005 else "<0.1%"
         bar = "█" * round(one.probability * BAR)
-        return Content.assemble(f"{mark} {set_cell_size(name, NAME)} {share:>6} ", (bar, "$primary 60%"))
+        name = set_cell_size(name, min(NAME, room - SHARE))
+        return Content.assemble(f"{mark} {name} {share:>6} ", (bar, "$primary 60%")).truncate(room)
 
 
 def readable(pieces: Sequence[bytes]) -> str:
