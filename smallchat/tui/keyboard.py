@@ -2,7 +2,7 @@
 
 Textual gives a key to whatever has the focus when the key comes. A key that opens a conversation, a field or
 a dialog does so some messages later, though, and keys that followed it within milliseconds went to the old
-place.
+place. A dialog that comes by itself, on the other hand, would take the keys of somebody who is writing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ PASSES = 3
 a widget tell, and what that makes another one tell, comes in between."""
 PATIENCE_SECONDS = 1.0
 """A widget that takes longer over a key holds the keyboard up no more."""
+MOMENT_SECONDS = 1.0
+"""A key that comes so soon behind a letter is still meant for the text in which the letter stands."""
 
 
 class InTurn(App[None]):
@@ -41,6 +43,9 @@ class InTurn(App[None]):
         self._typing = False
         """It only added a letter to a text."""
         self._patience: asyncio.TimerHandle | None = None
+        self._field: Prompt | Input | None = None
+        """The text field that the last key was for; None: that key was for something else."""
+        self._typed_at = 0.0
 
     async def on_event(self, event: events.Event) -> None:
         """Hold the keys; see `App.on_event`."""
@@ -48,6 +53,8 @@ class InTurn(App[None]):
             self._held.append(event)
             await self._give_on()
         else:
+            if isinstance(event, events.MouseDown):
+                self._field = None
             await super().on_event(event)
 
     async def _give_on(self) -> None:
@@ -58,9 +65,38 @@ class InTurn(App[None]):
             self._typing, self._under_way = typing, True
             self._given += 1
             try:
-                await super().on_event(self._held.popleft())
+                event = self._held.popleft()
+                if not self._goes_on(event):
+                    await super().on_event(event)
             finally:
                 self._wait_for(self._given)
+
+    def _goes_on(self, event: events.Key | events.Paste) -> bool:
+        """Give a key to the text that is being written, though a screen came above it that no key asked for.
+
+        Enter would answer that screen: it does nothing. False: the key goes the usual way.
+        """
+        key = event.key if isinstance(event, events.Key) else ""
+        writes = not key or key == "backspace" or (isinstance(event, events.Key) and event.is_printable)
+        field = self._covered(event) if writes or key == "enter" else None
+        if field is None:
+            self._field = self.focused if writes and isinstance(self.focused, Prompt | Input) else None
+            self._typed_at = event.time
+            return False
+        if key == "backspace":
+            field.call_later(field.action_delete_left)  # behind the letters that it has not taken yet
+        elif writes:
+            field._forward_event(event)
+        if writes:
+            self._typed_at = event.time
+        return True
+
+    def _covered(self, event: events.Key | events.Paste) -> Prompt | Input | None:
+        """The text that was typed a moment before this key, where it is on a screen below by now."""
+        field = self._field
+        if field is None or not field.is_attached or field.screen is self.screen:
+            return None
+        return field if event.time - self._typed_at <= MOMENT_SECONDS else None
 
     def _types(self, event: events.Key | events.Paste) -> bool:
         letter = isinstance(event, events.Key) and event.is_printable

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from textual import events
 
 from smallchat.tui import keyboard
+from smallchat.tui.screens.problem import ProblemScreen
 from tests.tui.running import Running, running
 from tests.tui.test_conversations import save
 
@@ -79,6 +81,40 @@ async def test_keys_behind_one_that_opens_a_dialog_act_there() -> None:
     async with running() as run:
         run.at_once("a", "f1", "escape", "b", "ctrl+p", *"theme", "escape", "c")
         await run.until(lambda: run.prompt.text == "abc")
+
+
+async def test_a_dialog_that_comes_by_itself_takes_no_keys_from_who_is_writing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keyboard, "MOMENT_SECONDS", 1000.0)  # however slow the machine
+    async with running() as run:
+        run.at_once(*"first")
+        await run.until(lambda: run.prompt.text == "first")
+        run.engine.die()
+        await run.until(lambda: isinstance(run.app.screen, ProblemScreen) and run.app.focused)
+        run.at_once("space", *"hal", "backspace", *"lf", "enter")
+        run.app.post_message(events.Paste(", pasted"))
+        await run.until(lambda: run.prompt.text == "first half, pasted")
+        await run.settle_frames()
+        assert isinstance(run.app.screen, ProblemScreen)
+        assert len(run.engine.starts) == 1
+        run.at_once("tab", "x", "left", "enter")  # who turns to the dialog answers it
+        await run.until(lambda: len(run.engine.starts) == 2)
+        assert run.prompt.text == "first half, pasted"
+
+
+@pytest.mark.parametrize("wait", [False, True])
+async def test_a_dialog_that_was_asked_for_or_comes_in_a_pause_is_answered_at_once(
+    wait: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running() as run:
+        run.at_once(*"Hello?", *(() if wait else ("enter",)))
+        await run.until(lambda: wait or run.engine.chats)
+        monkeypatch.setattr(keyboard, "MOMENT_SECONDS", -1.0 if wait else 1000.0)
+        run.engine.die()
+        await run.until(lambda: isinstance(run.app.screen, ProblemScreen) and run.app.focused)
+        run.at_once("enter")
+        await run.until(lambda: len(run.engine.starts) == 2)
 
 
 async def test_a_key_that_takes_long_does_not_hold_the_keyboard_for_ever(
