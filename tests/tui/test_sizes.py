@@ -93,6 +93,14 @@ async def test_a_reader_near_the_end_keeps_the_place_in_wider_lines() -> None:
         assert "more below" in run.hint
 
 
+@pytest.mark.parametrize("width", [80, 60, 40])
+async def test_a_message_is_read_to_its_end_at_any_width(width: int) -> None:
+    async with running(size=(width, 24)) as run:
+        run.chat.notify(f"Beginning {'and middle ' * 20}END", markup=False)
+        await run.shows("Beginning", "END")
+        assert " ".join(run.screen.split()).count("middle") == 20
+
+
 async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:
     async with running(size=(80, 24)) as run:
         await run.shows("SmallThinker 4B · Q4_0")
