@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from textual import events
 
+from smallchat.tui.attachments import Attachment
 from tests.tui.running import running
 
 LINES = "\n\n".join(
@@ -99,6 +101,22 @@ async def test_a_message_is_read_to_its_end_at_any_width(width: int) -> None:
         run.chat.notify(f"Beginning {'and middle ' * 20}END", markup=False)
         await run.shows("Beginning", "END")
         assert " ".join(run.screen.split()).count("middle") == 20
+
+
+async def test_the_line_that_is_written_stays_in_view_on_a_low_screen() -> None:
+    async with running(size=(80, 24)) as run:
+        run.app.post_message(events.Paste("\n".join(f"line {number}" for number in range(19))))
+        await run.shows("line 18", "Enter sends ─╯")
+        for height in (19, 10, 7):
+            await run.pilot.resize_terminal(40, height)
+            await run.settle_frames()
+            await run.shows("line 18", "Enter sen")
+        await run.pilot.press(*"typed")
+        await run.shows("line 18typed", "Enter sen")
+        run.chat.attached.extend(Attachment("paste", str(number), "text") for number in range(6))
+        run.chat.show_attached()
+        await run.pilot.resize_terminal(40, 10)
+        await run.shows("pasted text 0", "line 18typed", "Enter sen")
 
 
 async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:

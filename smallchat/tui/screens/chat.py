@@ -53,7 +53,6 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     """The one screen that is always there."""
 
     BINDINGS: ClassVar[list[BindingType]] = keys.bindings()
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (36, "-tall")]  # noqa: RUF012
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-wide"), (110, "-roomy"), (160, "-broad")]  # noqa: RUF012
 
     def __init__(self, settings: Settings, load: LoadOptions, client: EngineClient, store: Store) -> None:

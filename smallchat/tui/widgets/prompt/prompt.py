@@ -151,6 +151,10 @@ class Prompt(Guarded, TextArea):
         before = self.get_text_range((0, 0), self.cursor_location)
         self.completions.offer(self._complete(text, len(before)))
 
+    def on_resize(self) -> None:
+        """The line that is being written stays in view."""
+        self.scroll_cursor_visible()
+
     def on_text_area_changed(self) -> None:
         """Something else could be meant now."""
         self.offer()
