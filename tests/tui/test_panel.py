@@ -136,6 +136,22 @@ async def test_the_panel_hides_where_it_is_narrow_and_f3_brings_it() -> None:
         await panel_hidden(run)
 
 
+async def test_a_panel_over_the_talk_leaves_what_is_being_written_in_view() -> None:
+    async with running(size=(80, 24)) as run:
+        await run.pilot.press("f3")
+        await run.shows("Memory")
+        words = " ".join(f"word{number}" for number in range(18))
+        for text in ("", words, "\n".join([words] * 4)):
+            run.prompt.text = text
+            await run.until(lambda: panel(run).region.bottom == run.transcript.region.bottom)
+            await run.shows("Memory", "Enter sends ─╯", *text.split()[:9])
+        await run.pilot.press("f6", "f6")
+        await run.until(lambda: panel(run).full and panel(run).region.bottom == 23)
+        await run.pilot.press("escape")
+        await run.pilot.resize_terminal(120, 24)
+        await run.until(lambda: panel(run).region.bottom == 23)
+
+
 async def panel_hidden(run: Running) -> None:
     await run.shows_no_more("Memory")
     assert not panel(run).shown

@@ -103,6 +103,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     def on_mount(self) -> None:
         """Show what there is; the model is loaded behind the first frame."""
         self.clock = Clock(self, self.tick)
+        self.screen_layout_refresh_signal.subscribe(self, self.uncover, immediate=True)
         self.prompt.text = self._keeper.restore()
         self.restore_attached()
         self.prompt.move_cursor(self.prompt.document.end)

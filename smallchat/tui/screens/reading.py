@@ -75,6 +75,13 @@ class Reading(Screen[None]):
             (self.panel if self.panel.full else self.prompt).focus()
         self.call_after_refresh(self.wake)
 
+    def uncover(self, _: Screen[None]) -> None:
+        """Have the panel end where the prompt begins, in case that it lies over the talk."""
+        over = self.has_class("-narrow") and not self.panel.full
+        below = self.prompt.region.bottom - self.transcript.region.bottom if over else 0
+        if self.panel.styles.margin.bottom != below:
+            self.panel.styles.margin = (0, 0, below, 0)
+
     def action_scroll_transcript(self, pages: int) -> None:
         """A page up or down, without leaving the prompt."""
         if pages < 0:
