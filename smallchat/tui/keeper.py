@@ -23,6 +23,8 @@ class Keeper:
         self._draft = ""
         self._saved = ""
         self._due = 0.0
+        self._key = dialogue.session.id
+        """The conversation for which `_saved` is kept; None: one that has no message yet."""
         self._draft_problem: StorageError | None = None
         self.edited: Turn | None = None
         """The message that is being said in other words; what is typed then is kept apart from the draft."""
@@ -49,6 +51,7 @@ class Keeper:
             text = ""
             self._draft_problem = error
         self._draft = self._saved = text
+        self._key = session.id
         return text
 
     def typed(self, text: str) -> None:
@@ -73,10 +76,9 @@ class Keeper:
 
     def send(self, text: str, given: str = "", attached: Sequence[Attached] = ()) -> None:
         """Say it: the message is saved first, then the draft is forgotten."""
-        key = self._dialogue.session.id
         self._dialogue.send(text, given, (), attached)
         self._draft = ""
-        self._save_draft(key)
+        self._save_draft()
 
     def save_when_due(self) -> None:
         """Save what is new, unless that was done or tried just now."""
@@ -90,11 +92,14 @@ class Keeper:
         """Save the draft now: its conversation is about to be left."""
         self._draft = text  # `typed` may not have heard of the last key yet
         if self._draft != self._saved:
-            self._save_draft(self._dialogue.session.id)
+            self._save_draft()
 
-    def _save_draft(self, key: int | None) -> None:
-        store = self._dialogue.session.store
+    def _save_draft(self) -> None:
+        store, key = self._dialogue.session.store, self._dialogue.session.id
         try:
+            if key != self._key:  # its first message was saved since
+                store.save_draft(self._key, "")
+                self._key = key
             if self.edited is not None and self.edited.id is not None and key is not None:
                 store.save_edit(key, self.edited.id, self._draft)
             else:

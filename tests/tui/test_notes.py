@@ -140,6 +140,20 @@ async def test_every_message_may_ask_the_notes(vault: Path) -> None:
         assert run.engine.chats[1].messages[-1].content == "Hello?"
 
 
+async def test_a_question_that_was_sent_is_no_draft_any_more(vault: Path) -> None:
+    async with running(notes=str(vault)) as run:
+        await opened(run)
+        await run.type("/notes When do I prune the apple tree?")
+        store = run.chat.dialogue.session.store
+        await run.until(lambda: store.draft(None))
+        await run.pilot.press("enter")
+        await run.until(lambda: run.engine.chats)
+        run.engine.answer("In February.")
+        await run.until(lambda: not run.chat.dialogue.busy)
+        await run.pilot.press("ctrl+n")
+        assert run.prompt.text == "" and store.draft(None) == ""
+
+
 async def test_chinese_notes(vault: Path) -> None:
     async with running(notes=str(vault)) as run:
         await opened(run)
