@@ -129,8 +129,43 @@ async def test_the_search_finds_chinese_and_what_was_said_just_now() -> None:
         await run.settle()
         await search(run, "苹果")
         await run.until(lambda: run.chat.sidebar._found)
-        await run.pilot.press("enter")
+        await run.pilot.press("down", "enter")  # its name is found first
         await run.until(lambda: marked(run) == "什么时候修剪苹果树?")
+
+
+async def test_the_first_that_is_found_is_marked_whatever_was_marked_before() -> None:
+    save(*[(f"Talk {number}?", f"Pears, {number} of them") for number in range(12)])
+    async with running(sidebar=True) as run:
+        await run.pilot.press("ctrl+o", *["down"] * 8)
+        await search(run, "pears")
+        await run.until(lambda: run.chat.sidebar._found)
+        assert run.chat.sidebar.entries.highlighted == 0
+        await run.pilot.press("down", "down", "enter")
+        await run.until(lambda: marked(run) == "Pears, 9 of them")
+        await search(run, "of them")
+        await run.pilot.press("enter")
+        await run.until(lambda: marked(run) == "Pears, 11 of them")
+
+
+async def test_keys_act_on_the_conversation_of_what_was_found() -> None:
+    save(("First?", "pears"), ("Second?", "pears"), ("Third?", "pears"), ("Fourth?", "plums"))
+    async with running(sidebar=True) as run:
+        found = lambda: [one.title for one in run.chat.sidebar._found or ()]  # noqa: E731
+        await search(run, "pears")
+        await run.until(lambda: found() == ["Third?", "Second?", "First?"])
+        await run.pilot.press("shift+tab", "down", "d")
+        await run.until(lambda: found() == ["Third?", "First?"])
+        await run.shows("Deleted “Second?”")
+        await run.pilot.press("r")
+        await run.until(lambda: run.chat.sidebar.field.value == "First?")
+        run.chat.sidebar.field.value = "Garden"
+        await run.pilot.press("enter")
+        await run.until(lambda: found() == ["Third?", "Garden"])
+        await run.pilot.press("u")
+        await run.until(lambda: found() == ["Third?", "Second?", "Garden"])
+        await run.pilot.press("up", "p")
+        await run.until(lambda: [one.pinned for one in run.chat.conversations()][:2] == [True, False])
+        assert run.chat.sidebar.field.value == "pears"
 
 
 async def test_the_search_says_where_there_is_nothing() -> None:

@@ -120,8 +120,8 @@ class Conversations(Branching):
         """Open it, at the message that was found."""
         self._to_prompt()
         if event.conversation != self.dialogue.session.id:
-            found = [one for one in self.conversations() if one.id == event.conversation]
-            if not found or not self.open(found[0]):
+            found = self._saved(event.conversation)
+            if found is None or not self.open(found):
                 return
         if event.message is not None:
             self._jump(event.message)
@@ -155,6 +155,9 @@ class Conversations(Branching):
         except StorageError as error:
             self.tell(str(error))
             return []
+
+    def _saved(self, conversation: int | None) -> Conversation | None:
+        return next((one for one in self.conversations() if one.id == conversation), None)
 
     def _jump(self, message: int) -> None:
         """To a message of the open conversation, on whichever branch it is."""
@@ -203,7 +206,7 @@ class Conversations(Branching):
 
     def action_rename_conversation(self) -> None:
         """Another name."""
-        if conversation := self.sidebar.highlighted:
+        if conversation := self._saved(self.sidebar.highlighted):
             self.sidebar.begin_rename(conversation)
 
     def on_sidebar_renamed(self, event: Sidebar.Renamed) -> None:
@@ -219,12 +222,12 @@ class Conversations(Branching):
 
     def action_pin_conversation(self) -> None:
         """Above the others, or no longer."""
-        if conversation := self.sidebar.highlighted:
+        if conversation := self._saved(self.sidebar.highlighted):
             self._store_change(lambda: self._store.pin(conversation.id, not conversation.pinned))
 
     def action_delete_conversation(self) -> None:
         """Take it away, for now."""
-        conversation = self.sidebar.highlighted
+        conversation = self._saved(self.sidebar.highlighted)
         if conversation is None:
             return
         if conversation.id == self.dialogue.session.id:
@@ -249,5 +252,6 @@ class Conversations(Branching):
             self.sidebar.tell(str(error))
             return False
         self._listed = self._welcomed = None
+        self.sidebar.search_again()
         self.wake()
         return True

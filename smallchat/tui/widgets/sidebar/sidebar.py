@@ -106,7 +106,9 @@ class Sidebar(Vertical):
         self._marked: Conversation | None = None
         """The conversation to be marked next, whatever was marked before."""
         self._named: Conversation | None = None
-        """The conversation that is getting another name."""
+        """The conversation that is getting another name,"""
+        self._query = ""
+        """and what was searched for until then."""
 
     def compose(self) -> ComposeResult:
         self._told.display = False
@@ -120,10 +122,10 @@ class Sidebar(Vertical):
         return bool(self.display and self.region.width)
 
     @property
-    def highlighted(self) -> Conversation | None:
-        """The conversation that keys act on; None: there is none, or something that was found is marked."""
+    def highlighted(self) -> int | None:
+        """The conversation that keys act on: the marked one, or that in which was said what is marked."""
         row = self._row
-        return row if isinstance(row, Conversation) else None
+        return _conversation(row) if row is not None else None
 
     @property
     def renaming(self) -> bool:
@@ -152,12 +154,19 @@ class Sidebar(Vertical):
 
     def show_found(self, found: Sequence[Found] | None) -> None:
         """What the search found; None: back to the conversations."""
-        self._found, self._looking = found, False
-        self._fill()
-        self.tell("Nothing was found" if found == [] else "")
+        looked, self._looking = self._looking, False
+        self._found = found
+        self._fill(anew=looked)
+        if looked:
+            self.tell("Nothing was found" if found == [] else "")
         if self._entered:
             self._entered = False
             self._choose(self._row)
+
+    def search_again(self) -> None:
+        """Something else may be found now: a conversation was changed."""
+        if self._found is not None:
+            self.post_message(self.Searched(self.field.value))
 
     def not_found(self, why: str) -> None:
         """The search failed."""
@@ -171,6 +180,8 @@ class Sidebar(Vertical):
 
     def begin_rename(self, conversation: Conversation) -> None:
         """Have the field take another name."""
+        if not self.renaming:
+            self._query = self.field.value
         self._named = conversation
         self.field.placeholder = NAME
         with self.prevent(Input.Changed):
@@ -184,9 +195,9 @@ class Sidebar(Vertical):
         self._named = None
         self.field.placeholder = SEARCH
         with self.prevent(Input.Changed):
-            self.field.value = ""
+            self.field.value = self._query
+        self.field.cursor_position = len(self._query)
         self.tell("")
-        self.show_found(None)
         self.entries.focus()
 
     def move(self, step: int) -> None:
@@ -226,10 +237,8 @@ class Sidebar(Vertical):
         self.call_after_refresh(self._fill)
 
     def _choose(self, row: Conversation | Found | None) -> None:
-        if isinstance(row, Conversation):
-            self.post_message(self.Chosen(row.id, None))
-        elif row is not None:
-            self.post_message(self.Chosen(row.conversation, row.message))
+        if row is not None:
+            self.post_message(self.Chosen(_conversation(row), _message(row)))
 
     def _fill(self, anew: bool = False) -> None:
         before, place = self._row, self.entries.highlighted
@@ -259,15 +268,25 @@ class Sidebar(Vertical):
         self._highlight(before, place)
 
     def _highlight(self, before: Conversation | Found | None, place: int | None) -> None:
-        """The open conversation; while keys act here, the one of before, or what stands in its place now."""
-        usable = [index for index, row in enumerate(self._rows) if row is not None]
+        """The first that was found, or the open conversation.
+
+        While keys act here, the line of before, or what stands in its place now.
+        """
+        usable = [(index, row) for index, row in enumerate(self._rows) if row is not None]
         if not usable:
             return
-        wanted = before.id if isinstance(before, Conversation) else self._current
-        same = [
-            index
-            for index in usable
-            if isinstance(row := self._rows[index], Conversation) and row.id == wanted
-        ]
-        near = [index for index in usable if index >= (place or 0)]
-        self.entries.highlighted = (same or (near or usable[-1:] if before is not None else usable))[0]
+        chosen = usable[0][0]
+        wanted: tuple[int | None, int | None] = (None if self._found is not None else self._current), None
+        if before is not None:
+            wanted = _conversation(before), _message(before)
+            chosen = next((index for index, _ in usable if index >= (place or 0)), usable[-1][0])
+        same = (index for index, row in usable if (_conversation(row), _message(row)) == wanted)
+        self.entries.highlighted = next(same, chosen)
+
+
+def _conversation(row: Conversation | Found) -> int:
+    return row.id if isinstance(row, Conversation) else row.conversation
+
+
+def _message(row: Conversation | Found) -> int | None:
+    return None if isinstance(row, Conversation) else row.message
