@@ -118,6 +118,7 @@ class Search:
                     self._own = sqlite3.connect(
                         self._store.path, BUSY_SECONDS, isolation_level=None, check_same_thread=False
                     )
+                    self._own.execute("PRAGMA secure_delete = ON")  # holds for one connection
                 yield self._own
             except (sqlite3.Error, OSError) as error:
                 raise explained(error, self._store.path) from error

@@ -73,6 +73,9 @@ class Store:
         with contextlib.suppress(StorageError):
             self.purge()
         with contextlib.suppress(sqlite3.Error):
+            # By itself, only the last one that closes the file moves everything out of the log beside it.
+            self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with contextlib.suppress(sqlite3.Error):
             self.connection.close()
 
     def begin(self, title: str, system: str | None, created: float) -> int:
@@ -205,8 +208,11 @@ class Store:
             gone = f"SELECT id FROM conversations WHERE {old} OR deleted IS NOT NULL AND id IN ({ours})"
             ids = [row["id"] for row in self.connection.execute(gone)]
             found = f"SELECT id, content FROM messages WHERE searched AND conversation IN ({gone})"
-            for message, content in self.connection.execute(found).fetchall():
+            searched = self.connection.execute(found).fetchall()
+            for message, content in searched:
                 index.drop(self.connection, message, content)
+            if searched:
+                index.erase(self.connection)
             for table in ("drafts", "pastes"):
                 self.connection.execute(f"DELETE FROM {table} WHERE conversation IN ({gone})")
             # A chain of messages that delete one another would be longer than SQLite follows (1000).

@@ -139,6 +139,21 @@ def test_a_long_conversation_can_be_deleted(store: Store, path: Path) -> None:
     assert sqlite3.connect(path).execute("SELECT count(*) FROM messages").fetchone() == (0,)
 
 
+def test_no_word_stays_on_the_disk_of_what_was_deleted(store: Store, path: Path) -> None:
+    kept, gone = Session(store), Session(store)
+    say(kept, "keep zanzibar", "yes")
+    say(gone, "drop quagmire", "no")
+    another = Store(path)
+    store.delete(gone.id or 0)
+    store.close()
+    files = {
+        file.name: file.read_bytes() for file in path.parent.iterdir() if file.name.startswith(path.name)
+    }
+    assert b"zanzibar" in files[path.name]
+    assert [name for name, content in files.items() if b"quagmire" in content] == []
+    another.close()
+
+
 def test_a_pinned_conversation_stands_first(store: Store) -> None:
     for index, text in enumerate(("one", "two", "three")):
         session = Session(store)

@@ -139,6 +139,17 @@ async def test_deleting_can_be_undone_until_the_end() -> None:
     store.close()
 
 
+async def test_all_is_in_one_file_after_the_end() -> None:
+    async with running() as run:
+        await run.answer("Where is zanzibar?", "In the sea.")
+        await run.until(lambda: run.chat.search._own)
+        await run.app.action_quit()
+        await run.until(lambda: not run.app.is_running)
+    file = paths.conversations()
+    assert [one.name for one in file.parent.glob(f"{file.name}*")] == [file.name]
+    assert b"zanzibar" in file.read_bytes()
+
+
 async def test_deleting_the_open_conversation_begins_a_new_one() -> None:
     async with running() as run:
         await run.answer("Drop?", "ok")

@@ -362,6 +362,10 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
 
+    def on_unmount(self) -> None:
+        """The store is closed after this, and must be the last to use the file."""
+        self.search.close()
+
     def _said(self) -> list[str]:
         try:
             return [plain(text) for text in self._store.said()]
