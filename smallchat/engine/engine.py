@@ -454,8 +454,10 @@ class Engine:
         if not len(tokens):
             raise EngineError("The prompt is empty", "Give at least one token")
         if len(tokens) > context:
-            what = f"The prompt has {len(tokens)} tokens, the context holds {context}"
-            raise ContextError(what, "Shorten it, or load the model with a larger --context")
+            what = f"The prompt has {len(tokens):,} tokens, the context holds {context:,}"
+            more = self.context < self.config.context
+            cure = "Shorten it, or load the model with a larger --context"
+            raise ContextError(what, cure if more else "Shorten it: this model takes no more")
         if tokens.min() < 0 or tokens.max() >= self.config.vocabulary:
             wrong = int(tokens.max() if tokens.min() >= 0 else tokens.min())
             raise EngineError(f"{wrong} is no token of this model", f"Ids go to {self.config.vocabulary - 1}")

@@ -93,6 +93,11 @@ class Ready:
     notes: tuple[str, ...] = ()
     """Things the user should know, each one sentence (as "ggml does not load here, NumPy computes")."""
 
+    @property
+    def takes_more(self) -> bool:
+        """The model could be loaded with a larger context."""
+        return self.context < self.model_context
+
 
 @dataclass(frozen=True, slots=True)
 class PromptProgress:
@@ -207,6 +212,8 @@ class Counted:
     tokens: int
     room: int
     """Tokens that a prompt may have."""
+    least: int
+    """Tokens without all the messages that can be left out."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,9 +57,16 @@ def fit(engine: Engine, messages: Messages, resume: bool, begun: Sequence[int] =
     kept = shorter[min(low, len(shorter) - 1)] if shorter else messages
     ids = prompt(kept)
     if len(ids) >= engine.context:
-        what = f"This message has {len(ids)} tokens, the context holds {engine.context}"
-        raise ContextError(what, "Shorten it, or start smallchat with a larger --context")
+        what = f"This message has {len(ids):,} tokens, the context holds {engine.context:,}"
+        more = engine.context < engine.config.context
+        cure = "Shorten it, or start smallchat with a larger --context"
+        raise ContextError(what, cure if more else "Shorten it: this model takes no more")
     return Fitted(ids, len(messages) - len(kept), tokens)
+
+
+def shortest(messages: Messages) -> Messages:
+    """What always stays of a conversation."""
+    return [one for at, one in enumerate(messages) if one["role"] == "system" or at == len(messages) - 1]
 
 
 def _shortened(messages: Messages) -> Sequence[Messages]:

@@ -37,7 +37,7 @@ from smallchat.engine.events import (
     TooLong,
     dump,
 )
-from smallchat.engine.prompt import fit, room
+from smallchat.engine.prompt import Messages, fit, room, shortest
 from smallchat.engine.telemetry import snapshot
 from smallchat.errors import EngineError, ExitCode, SmallchatError
 from smallchat.settings import Sampling, SparseHead
@@ -271,8 +271,14 @@ class Worker:
 
     def _count(self, number: int, request: Mapping[str, Any]) -> None:
         engine = self._loaded()
-        ids = engine.template.render(request["messages"], engine.tokenizer)
-        self._send(number, Counted(len(ids), room(engine.context)))
+
+        def length(messages: Messages) -> int:
+            return len(engine.template.render(messages, engine.tokenizer))
+
+        messages, space = request["messages"], room(engine.context)
+        tokens = length(messages)
+        least = length(shortest(messages)) if tokens > space else tokens
+        self._send(number, Counted(tokens, space, least))
 
     def _pieces(self, text: str, ids: list[int]) -> Pieces:
         tokenizer = self._loaded().tokenizer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from smallchat.chat.records import Turn
-from smallchat.engine.events import Alternative, Event, Failed, Pieces, PromptProgress, Token, TooLong
+from smallchat.engine.events import Alternative, Event, Failed, Pieces, PromptProgress, Ready, Token, TooLong
 from smallchat.errors import EngineError
 from smallchat.settings import Sampling
 from smallchat.tui.dialogue import Dialogue
@@ -31,7 +31,8 @@ class Stepping:
     async def begin(self) -> None:
         """Take the answer apart. Raises `EngineError`."""
         dialogue = self._dialogue
-        told = _sound(await dialogue.told(dialogue.client.pieces(self.answer.content, self.answer.ids)))
+        asked = dialogue.client.pieces(self.answer.content, self.answer.ids)
+        told = _sound(await dialogue.told(asked), dialogue.ready)
         if isinstance(told, Pieces):
             self.ids, self.pieces = told.ids, told.pieces
 
@@ -47,7 +48,7 @@ class Stepping:
                 alternatives=CONSIDERED,
                 owner=dialogue.session.id or 0,
             )
-            told = _sound(await dialogue.told(self._request))
+            told = _sound(await dialogue.told(self._request), dialogue.ready)
             self._seen[place] = told.alternatives if isinstance(told, Token) else ()
         return self._seen[place]
 
@@ -66,12 +67,13 @@ class Stepping:
         return [*self.ids[:place], token]
 
 
-def _sound(told: Event) -> Event:
+def _sound(told: Event, ready: Ready | None) -> Event:
     if isinstance(told, Failed):
         raise EngineError(told.what, told.cure)
     if isinstance(told, TooLong):
+        more = ready is not None and ready.takes_more
         raise EngineError(
             f"The conversation has {told.tokens:,} tokens, {told.room:,} fit",
-            "Load the model with a larger --context",
+            "Load the model with a larger --context" if more else "This model takes no more",
         )
     return told

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -251,19 +252,41 @@ async def test_what_does_not_fit_is_not_answered_but_told() -> None:
         assert told.room == 96
         assert told.messages > 0
         assert told.messages % 2 == 0  # a question goes together with its answer
-        counts = []
+        counts, least = [], set()
         for start in (0, told.messages - 2, told.messages):
             asked = worker.client.count([messages[0], *turns[start:]])
             counted = (await worker.kind(Counted, asked)).event
             assert isinstance(counted, Counted)
             assert counted.room == 96
             counts.append(counted.tokens)
+            least.add(counted.least if counted.tokens > 96 else 0)
+        assert least == {await _tokens(worker, [messages[0], turns[-1]]), 0}
         assert counts[0] == told.tokens > 96
         assert counts[1] > 0.75 * 96 >= counts[2]  # a little more than had to be: the next message fits too
         agreed = worker.client.chat([messages[0], *turns[told.messages :]], GREEDY, max_tokens=1)
         finished = (await worker.kind(Finished, agreed)).event
         assert isinstance(finished, Finished)
         assert finished.prompt_tokens == counts[2]
+
+
+@pytest.mark.parametrize(
+    ("context", "cure"), [(128, "start smallchat with a larger --context"), (512, "this model takes no more")]
+)
+async def test_a_message_that_is_too_long_alone_is_refused(context: int, cure: str) -> None:
+    async with running(model(Recipe()).path, threads=1, context=context) as worker:
+        await worker.kind(Ready)
+        failed = (
+            await worker.kind(Failed, worker.client.chat([Message("user", "word " * 3000)], GREEDY))
+        ).event
+        assert isinstance(failed, Failed)
+        assert re.fullmatch(rf"This message has \d+,\d+ tokens, the context holds {context}", failed.what)
+        assert cure in failed.cure
+
+
+async def _tokens(worker: Listener, messages: list[Message]) -> int:
+    counted = (await worker.kind(Counted, worker.client.count(messages))).event
+    assert isinstance(counted, Counted)
+    return counted.tokens
 
 
 async def test_a_count_does_not_wait_for_the_answer() -> None:

@@ -186,8 +186,9 @@ class ScriptedEngine:
         self._check()
         self._number += 1
         self.counts.append(list(messages))
-        tokens = sum(len(message.content) for message in messages)
-        self._queue.put_nowait(Envelope(self._number, Counted(tokens, self.ready_event.context * 3 // 4)))
+        tokens, room = sum(len(message.content) for message in messages), self.ready_event.context * 3 // 4
+        least = len(messages[-1].content) if tokens > room else tokens
+        self._queue.put_nowait(Envelope(self._number, Counted(tokens, room, least)))
         return self._number
 
     def resize(self, mem: int | None) -> int:

@@ -196,8 +196,17 @@ async def test_the_hint_counts_the_draft() -> None:
         await run.type("twelve chars")
         await run.until(lambda: "12 of 4,096 tokens" in run.hint)
         assert run.engine.counts[-1] == [Message("user", "twelve chars")]
-        await run.type("x" * 5000)
+        await run.type("x" * 3500)  # with less room for an answer, as nothing can be left out
+        await run.until(lambda: "3,512 of 4,096 tokens · Enter sends" in run.hint)
+
+
+async def test_the_hint_tells_what_comes_of_too_much() -> None:
+    async with running() as run:
+        await run.answer("x" * 2000, "y")
+        await run.type("z" * 2000)
         await run.until(lambda: "too long: Enter asks what to leave out" in run.hint)
+        await run.type("z" * 2096)
+        await run.until(lambda: "6,097 of 4,096 tokens · too long: shorten it" in run.hint)
 
 
 async def test_the_meter_follows_while_an_answer_is_made() -> None:
@@ -232,6 +241,14 @@ async def test_nothing_is_left_out_before_the_user_agrees() -> None:
         await run.answer("And then?", "That.")
         assert len(run.engine.chats[-1].messages) == 5
         await run.until(lambda: run.engine.counts[-1][0].content == "question 2")
+
+
+async def test_one_message_to_be_left_out_is_told_as_one() -> None:
+    async with running() as run:
+        await run.answer("one", "two")
+        await run.ask("three")
+        run.engine.too_long(1)
+        await run.shows("no longer read the first message, “one”. It stays", "Leave it out")
 
 
 @pytest.mark.parametrize("keys", [("right", "enter"), ("escape",)])

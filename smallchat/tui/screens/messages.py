@@ -32,7 +32,7 @@ class Messages(Reading):
         self._asked = dialogue.too_long
         if dialogue.too_long is not None:
             ready = dialogue.ready
-            more = ready is not None and ready.context < ready.model_context
+            more = ready is not None and ready.takes_more
             screen = too_long_problem(dialogue.too_long, dialogue.would_be_left_out(), more)
             self.app.push_screen(screen, lambda way: dialogue.leave_out(way == "out"))
 

@@ -74,13 +74,15 @@ def too_long_problem(too_long: TooLong, left_out: Sequence[Message], more: bool)
         f"The conversation has {count(too_long.tokens, 'token')} with this message; {too_long.room:,} fit "
         "beside an answer"
     )
-    cure = f"To go on, the model would no longer read the first {count(len(left_out), 'message')}"
-    if left_out:
-        cure += f", from “{_beginning(left_out[0])}” to “{_beginning(left_out[-1])}”"
-    cure += ". They stay saved, and on the screen."
+    if len(left_out) == 1:
+        which, they, them = f"message, “{_beginning(left_out[0])}”", "It stays", "it"
+    else:
+        which, they, them = f"{len(left_out):,} messages", "They stay", "them"
+        which += f", from “{_beginning(left_out[0])}” to “{_beginning(left_out[-1])}”"
+    cure = f"To go on, the model would no longer read the first {which}. {they} saved, and on the screen."
     if more:
-        cure += " With a larger --context, this model could read them too."
-    ways = [("out", "Leave them out"), ("stop", "Do not answer")]
+        cure += f" With a larger --context, this model could read {them} too."
+    ways = [("out", f"Leave {them} out"), ("stop", "Do not answer")]
     return ProblemScreen(what, cure, ways, harmless="stop")
 
 
