@@ -19,6 +19,9 @@ BODY_LIMIT = 1 << 20
 """Bytes of a list of models, or of an error, at the most."""
 TELEMETRY_SECONDS = 0.25
 
+DONE: Mapping[str, Any] = {}
+"""Stands behind the last piece of an answer."""
+
 
 class RefusedError(Exception):
     """What the server did, as the rest of a sentence."""
@@ -29,6 +32,8 @@ class Answer:
 
     def __init__(self, seed: int, context: int) -> None:
         self.reason: FinishReason = "stop"
+        self._ended = False
+        """The server told that this is the whole answer."""
         self._seed, self._context = seed, context
         self._began = self._last = time.perf_counter()
         self._first: float | None = None
@@ -39,6 +44,7 @@ class Answer:
 
     def take(self, chunk: Mapping[str, Any]) -> list[Event]:
         """One piece: its text as a token, and what else it tells."""
+        self._ended = self._ended or chunk is DONE
         if "error" in chunk:
             raise RefusedError(f"failed: {_message(chunk)}")
         usage, timings = chunk.get("usage"), chunk.get("timings")
@@ -52,14 +58,17 @@ class Answer:
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict):
             return []
-        if choice.get("finish_reason") == "length":
-            self.reason = "length"
+        if isinstance(reason := choice.get("finish_reason"), str):
+            self._ended = True  # not every server tells it with `DONE` too
+            self.reason = "length" if reason == "length" else self.reason
         delta = choice.get("delta")
         text = delta.get("content") if isinstance(delta, dict) else None
         return self._token(text) if isinstance(text, str) and text else []
 
     def end(self) -> list[Event]:
-        """The last two events."""
+        """The last two events. Raises `RefusedError` where the server told no end, and was not cancelled."""
+        if not (self._ended or self.reason == "cancelled"):
+            raise RefusedError("ended the answer early")
         generated = self._generated or self._index
         now = time.perf_counter()
         first = self._first if self._first is not None else now
@@ -108,12 +117,13 @@ class Answer:
 
 
 async def chunks(response: Any) -> AsyncIterator[Mapping[str, Any]]:
-    """The JSON objects of a stream of server-sent events."""
+    """The JSON objects of a stream of server-sent events, and `DONE` where the server sends that."""
     async for line in _lines(response):
         if not line.startswith("data:"):
             continue
         data = line[5:].strip()
         if data == "[DONE]":
+            yield DONE
             return
         with contextlib.suppress(ValueError, RecursionError):
             chunk = json.loads(data)

@@ -215,8 +215,23 @@ async def test_a_connection_that_breaks_off_keeps_what_came(server: ChatServer) 
     await connection.client.close()
 
 
+async def test_a_stream_that_ends_before_the_answer_does_is_told(server: ChatServer) -> None:
+    half = b'data: {"choices": [{"delta": {"content": "Half a"}, "finish_reason": null}]}\n\n'
+    server.raw = [half]
+    connection = await connected(server.url)
+    events = await connection.answer()
+    assert text(events) == "Half a"
+    assert isinstance(events[-1], Failed)
+    assert "ended the answer early" in events[-1].what
+    for reason in ("stop", "length"):
+        server.raw = [half, f'data: {{"choices": [{{"finish_reason": "{reason}"}}]}}\n\n'.encode()]
+        end = (await connection.answer())[-1]
+        assert isinstance(end, Finished) and end.reason == reason
+    await connection.client.close()
+
+
 HOSTILE = {
-    "no json": ([b"data: {\n\ndata: nix\n\n", b"data: 7\n\n", b"data: [DONE]\n\n"], ""),
+    "no json": ([b"data: {\n\ndata: nix\n\n", b"data: 7\n\n"], ""),
     "wrong shapes": ([b'data: {"choices": 5}\n\ndata: {"choices": [{"delta": []}], "usage": "x"}\n\n'], ""),
     "split in a character": ([b'data: {"choices":[{"delta":{"content":"\xe4\xbd', b'\xa0"}}]}\n\n'], "你"),
     "deep": ([b"data: " + b"[" * 200_000 + b"\n\n"], ""),
@@ -226,7 +241,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 async def test_nonsense_is_passed_over(server: ChatServer, case: str) -> None:
-    server.raw, said = HOSTILE[case]
+    pieces, said = HOSTILE[case]
+    server.raw = [*pieces, b"\n\ndata: [DONE]\n\n"]
     connection = await connected(server.url)
     events = await connection.answer()
     assert text(events) == said
