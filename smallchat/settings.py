@@ -36,6 +36,9 @@ NO_LIMIT = 0
 """A memory budget that is none."""
 
 HEAD_THRESHOLD, HEAD_FLOOR = -2.0, 1024
+MOST = 1 << 40
+"""No whole number among the settings is larger."""
+
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -221,9 +224,9 @@ def checked(key: str, value: Any, source: str) -> Any:
         if key == "mem" and str(value).strip().lower() == "none":
             return NO_LIMIT
         if key in {"mem", "checkpoints"}:
-            return parse_size(value)
+            return _size(key, value, source)
         if key in {"context", "threads", "top_k", "seed", "head_floor"}:
-            return _integer(value, low=0 if key in {"top_k", "seed"} else 1)
+            return _integer(key, value, source)
         if key in {"temperature", "top_p", "min_p", "repeat_penalty", "head_threshold"}:
             return float(value)
     except (TypeError, ValueError, OverflowError) as error:
@@ -248,11 +251,19 @@ def _table(key: str, value: Any, source: str) -> dict[str, str]:
     return value
 
 
-def _integer(value: Any, low: int) -> int:
-    number = int(value)
-    if number < low or number != float(value) or number > 1 << 40:
-        raise ValueError(value)
-    return number
+def _size(key: str, value: Any, source: str) -> int:
+    try:
+        return parse_size(value)
+    except UsageError as error:
+        raise UsageError(f"{source} sets {key} to {value!r}, which is not a size", error.cure) from None
+
+
+def _integer(key: str, value: Any, source: str) -> int:
+    number, low = float(value), 0 if key in {"top_k", "seed"} else 1
+    if not (number.is_integer() and low <= number <= MOST):
+        what = f"{source} sets {key} to {value!r}"
+        raise UsageError(what, f"Choose a whole number from {low} to {MOST:,}")
+    return int(number)
 
 
 def _yes_or_no(key: str, value: Any, source: str) -> bool:

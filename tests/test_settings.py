@@ -104,6 +104,23 @@ def test_a_wrong_config_file_is_named(text: str) -> None:
     assert "config.toml" in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("context = -5", "sets context to -5. Choose a whole number from 1 to "),
+        ("threads = 0", "sets threads to 0. Choose a whole number from 1 to "),
+        ("top_k = 1.5", "sets top_k to 1.5. Choose a whole number from 0 to "),
+        ("context = 'many'", "sets context to 'many', which is not a number"),
+        ("mem = 'much'", "sets mem to 'much', which is not a size. Write it like "),
+    ],
+)
+def test_a_wrong_value_is_told_with_its_file_and_its_limits(text: str, told: str) -> None:
+    write_config(text)
+    with pytest.raises(UsageError) as caught:
+        settings.load({}, {})
+    assert f"{paths.config_file()} {told}" in str(caught.value)
+
+
 def test_a_config_file_that_is_no_text_is_named() -> None:
     write_config("")
     paths.config_file().write_bytes(b"mem = \xff\xfe")
