@@ -53,7 +53,7 @@ class Attachment:
         """What it is, in a few words."""
         if self.kind == "file":
             return one_line(self.name)
-        lines = self.text.count("\n") + 1
+        lines = _breaks(self.text) + 1
         return f"pasted text {self.name}, {lines:,} lines" if lines > 1 else f"pasted text {self.name}"
 
     @property
@@ -66,7 +66,12 @@ class Attachment:
 
 def is_long(text: str) -> bool:
     """Whether a pasted text becomes an attachment."""
-    return len(text) > PASTE_CHARACTERS or text.count("\n") >= PASTE_LINES
+    return len(text) > PASTE_CHARACTERS or _breaks(text) >= PASTE_LINES
+
+
+def _breaks(text: str) -> int:
+    """Line breaks within the text: those around it are not sent."""
+    return text.strip("\n").count("\n")
 
 
 def mentioned(text: str) -> list[str]:

@@ -157,6 +157,13 @@ async def test_a_folder_that_is_deleted_meanwhile_has_no_files(folder: Path) -> 
         await run.until(lambda: run.engine.chats)
 
 
+@pytest.mark.parametrize(("lines", "long"), [(20, False), (21, True)])
+def test_a_pastes_lines_are_counted_as_they_are_sent(lines: int, long: bool) -> None:
+    text = "".join(f"line {number}\n" for number in range(lines))
+    assert attachments.is_long(text) is long
+    assert attachments.Attachment("paste", "1", text).label == f"pasted text 1, {lines} lines"
+
+
 async def test_attachments_alone_are_a_message() -> None:
     async with running() as run:
         await run.pilot.press("enter")
