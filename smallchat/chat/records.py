@@ -28,10 +28,15 @@ class Source:
     """Lines, from 1."""
 
     @property
+    def trail(self) -> str:
+        """`[[Note]] › Heading`."""
+        return f"[[{self.title}]] › {self.headings}" if self.headings else f"[[{self.title}]]"
+
+    @property
     def where(self) -> str:
         """`[[Note]] › Heading, lines 3–9`."""
         lines = f"line {self.first}" if self.first == self.last else f"lines {self.first}–{self.last}"
-        return f"[[{self.title}]]{f' › {self.headings}' if self.headings else ''}, {lines}"
+        return f"{self.trail}, {lines}"
 
 
 @dataclass(frozen=True, slots=True)

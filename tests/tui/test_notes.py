@@ -300,7 +300,7 @@ async def test_a_cited_place_opens_in_the_editor(vault: Path, monkeypatch: pytes
         await run.answer("/notes When do I prune the apple tree?", "In February.")
         await run.pilot.press("f4")
         await run.until(lambda: isinstance(run.app.screen, NotesScreen))
-        await run.shows("Sources", "[[Garden plan]] › Trees", "Prune the apple tree in February.")
+        await run.shows("Sources", "[[Garden plan]] › Trees  6–8", "Prune the apple tree in February.")
         await run.pilot.press("enter")
         await run.until(lambda: opened_with)
         assert opened_with == [(vault.resolve() / "Garden.md", 6)]

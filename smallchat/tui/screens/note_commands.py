@@ -278,7 +278,7 @@ class NoteCommands(NoteTaking):
         asked = next((turn for turn in self.dialogue.session.turns[::-1] if turn.sources), None)
         if asked is None:
             raise NotesError("No answer of this conversation has sources", "Ask with /notes question")
-        places = [Place(one.path, one.where, one.first, one.last) for one in asked.sources]
+        places = [Place(one.path, one.trail, one.first, one.last) for one in asked.sources]
         await self._look(NotesScreen(lambda path: text_of(book.index, path), places=places))
 
     async def command_help(self, _: str) -> None:
