@@ -10,6 +10,7 @@ from smallchat.errors import StorageError
 
 _FULL = ("The disk is full", "Make room; smallchat goes on trying")
 _LOCKED_UP = ("It may not be written", "Give yourself the right to write to it and to its folder")
+_NEW = "Take a new file, which smallchat offers when it starts; the old one is kept"
 _CURES = {
     "full": _FULL,
     "No space left": _FULL,
@@ -18,8 +19,8 @@ _CURES = {
     "denied": _LOCKED_UP,
     "unable to open": ("It cannot be opened", "See that its folder exists and may be written"),
     "locked": ("Another program is using it", "Close the other program, or wait"),
-    "not a database": ("It is damaged, or no smallchat file", "Start a new file; the old one is kept"),
-    "malformed": ("It is damaged", "Start a new file; the old one is kept"),
+    "not a database": ("It is damaged, or no smallchat file", _NEW),
+    "malformed": ("It is damaged", _NEW),
 }
 """By what their messages hold."""
 

@@ -307,7 +307,7 @@ def test_a_damaged_file_is_told_and_kept(path: Path) -> None:
     path.write_bytes(b"this was a database " * 500)
     with pytest.raises(StorageError, match=r"conversations\.sqlite3: it is damaged") as caught:
         Store(path)
-    assert "Start a new file" in caught.value.cure
+    assert "Take a new file, which smallchat offers when it starts" in caught.value.cure
 
     kept = set_aside(path)
     assert kept.read_bytes().startswith(b"this was a database")
