@@ -205,6 +205,8 @@ class Inline:
 
 def run(settings: Settings, load: LoadOptions, client: EngineClient) -> int:
     """Talk in the terminal without a full screen. Raises `StorageError` where nothing can be saved."""
+    # Whoever ends it from outside: all is saved, and the terminal shows again what is typed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(int(ExitCode.OK)))
     store = Store(paths.conversations())
     try:
         return Inline(settings, load, client, store).run()

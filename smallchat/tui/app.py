@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +85,10 @@ class SmallchatApp(faults.Guarded, InTurn):
 
     async def on_mount(self) -> None:
         """Open the conversations; where they cannot be read, ask how to go on."""
+        with contextlib.suppress(NotImplementedError):  # Windows
+            # Else the shell would go on within our screen.
+            quit_now = partial(self.call_later, self.action_quit)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, quit_now)
         try:
             self._begin(Store(self._store_path))
         except StorageError as error:

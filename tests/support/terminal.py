@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import psutil
 import pytest
 
 needs_tmux = pytest.mark.skipif(shutil.which("tmux") is None, reason="no tmux here")
@@ -42,6 +43,21 @@ class Terminal:
     def screen(self) -> str:
         """What stands there, line by line."""
         return self._run("capture-pane", "-p")
+
+    @property
+    def process(self) -> psutil.Process:
+        """What runs there."""
+        shell = psutil.Process(int(self._run("display-message", "-p", "#{pane_pid}")))
+        (process,) = shell.children()
+        return process
+
+    @property
+    def echoes(self) -> bool:
+        """What is typed is shown."""
+        import termios
+
+        with open(self._run("display-message", "-p", "#{pane_tty}").strip()) as tty:
+            return bool(termios.tcgetattr(tty)[3] & termios.ECHO)
 
     @property
     def clipboard(self) -> str:

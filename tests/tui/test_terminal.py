@@ -194,3 +194,31 @@ def test_a_session_without_a_full_screen(tmp_path: Path, command: list[str], env
         window.press("C-d")
         window.shows("ended with 0")
     assert [row[2] for row in stored()] == ["complete", "stopped", "stopped"]
+
+
+def test_who_ends_it_from_outside_gets_the_terminal_back(
+    tmp_path: Path, command: list[str], env: dict[str, str]
+) -> None:
+    with terminal(tmp_path, command, env) as window:
+        window.shows("What shall we talk about?", "Enter sends")
+        window.type("a draft")
+        window.shows("│ a draft")
+        window.process.terminate()
+        window.shows("ended with 0")
+        assert window.screen.split() == ["ended", "with", "0"]
+    store = Store(paths.conversations())
+    assert store.draft(None) == "a draft"
+    store.close()
+
+
+def test_without_a_full_screen_too(tmp_path: Path, command: list[str], env: dict[str, str]) -> None:
+    with terminal(tmp_path, [*command, "--inline"], env) as window:
+        window.ends_with("Ctrl+D ends\n›")
+        window.type("Hello there")
+        window.press("Enter")
+        window.shows("ABCDEFGH")
+        assert not window.echoes
+        window.process.terminate()
+        window.shows("ended with 0")
+        assert window.echoes
+    assert [row[2] for row in stored()] == ["complete", "stopped"]
