@@ -43,6 +43,8 @@ HELP = "\n".join(
     ]
 )
 ASK, MORE = "› ", "… "
+ROUNDS = 20
+"""Of the loop: more than it takes from the end of the engine's process to the event that tells of it."""
 ESCAPE, INTERRUPT = "\x1b", "\x03"
 YES, NO = "y", "n"
 # Whole sequences: an arrow key is more than the Esc that it begins with, and so is a letter pressed with Alt.
@@ -136,7 +138,13 @@ class Inline:
         while self._dialogue.ready is None and self._dialogue.failure is None:
             await self._next_change()
 
+    async def _heard(self) -> None:
+        """Take what the engine told while readline had the terminal: it may have ended."""
+        for _ in range(ROUNDS):
+            await asyncio.sleep(0)
+
     def _answer(self, ask: Callable[[], None]) -> None:
+        self._loop.run_until_complete(self._heard())
         if self._dialogue.failure is not None and not self._ready():
             return
         with _keys(self._loop, self._typed):

@@ -413,7 +413,8 @@ class Dialogue:
     def _end_engine(self, failed: Failed) -> None:
         """There is no engine any more: keep what it wrote, and say why it ended."""
         if self.answer is not None:
-            self.answer.problem = f"{failed.what}. The text up to there is kept"
+            kept = "The text up to there is kept"
+            self.answer.problem = f"{failed.what}. {kept if self.answer.content else failed.cure}"
             self._finish("failed", "")
         self.ready, self.failure, self.too_long = None, failed, None
         asked, self._asked = self._asked, {}

@@ -7,12 +7,14 @@ import sqlite3
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from smallchat import paths
 from smallchat.chat.store import Store
 from tests.support.models import script, scripted, vocabulary
 from tests.support.terminal import needs_tmux, terminal
+from tests.support.waiting import until
 
 pytestmark = [needs_tmux, pytest.mark.skipif(os.name != "posix", reason="tmux is for Unix")]
 
@@ -221,4 +223,28 @@ def test_without_a_full_screen_too(tmp_path: Path, command: list[str], env: dict
         window.process.terminate()
         window.shows("ended with 0")
         assert window.echoes
+    assert [row[2] for row in stored()] == ["complete", "stopped"]
+
+
+def ended(process: psutil.Process) -> bool:
+    try:
+        # Its first thread may end before the others, and its pipes are closed by the last.
+        return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() == 1
+    except psutil.NoSuchProcess:
+        return True
+
+
+def test_a_decoder_that_died_while_nobody_asked_is_loaded_again(
+    tmp_path: Path, command: list[str], env: dict[str, str]
+) -> None:
+    with terminal(tmp_path, [*command, "--inline"], env) as window:
+        window.ends_with("Ctrl+D ends\n›")
+        (decoder,) = window.process.children()
+        decoder.kill()
+        until(lambda: ended(decoder))
+        window.type("Hello there")
+        window.press("Enter")
+        window.shows("ABCDEFGH")
+        window.press("Escape")
+        window.ends_with("stopped\n›")
     assert [row[2] for row in stored()] == ["complete", "stopped"]
