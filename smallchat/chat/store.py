@@ -56,6 +56,7 @@ class Store:
                 path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 path.touch(mode=0o600)
             self.connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+            self._identity = _identity(path)
         try:
             with self._told():
                 self._prepare()
@@ -300,6 +301,12 @@ class Store:
         assert row is not None  # an INSERT always has one
         return row
 
+    def _require_file(self) -> None:
+        """SQLite would go on to write into a file that was removed, for nobody."""
+        if self.saves and _identity(self.path) != self._identity:
+            what = f"Conversations in {self.path}: the file was removed or replaced while in use"
+            raise StorageError(what, "Put it back, or start smallchat again; until then nothing is saved")
+
     @contextlib.contextmanager
     def transaction(self, durable: bool = False) -> Iterator[None]:
         """All or nothing; within another one, a part of that.
@@ -312,6 +319,7 @@ class Store:
             yield
             return
         with self._told():
+            self._require_file()
             self.connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             self.connection.execute("BEGIN IMMEDIATE")
             try:
@@ -333,3 +341,11 @@ class Store:
 
 def _prompt(system: str | None) -> str | None:
     return None if system is None else rows.text(system)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None: there is none."""
+    with contextlib.suppress(OSError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None

@@ -56,7 +56,7 @@ class Terminal:
         """What is typed is shown."""
         import termios
 
-        with open(self._run("display-message", "-p", "#{pane_tty}").strip()) as tty:
+        with Path(self._run("display-message", "-p", "#{pane_tty}").strip()).open() as tty:
             return bool(termios.tcgetattr(tty)[3] & termios.ECHO)
 
     @property

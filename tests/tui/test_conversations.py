@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import pytest
@@ -272,6 +273,20 @@ async def test_what_could_not_be_saved_is_tried_again_without_a_key(monkeypatch:
         assert run.chat.dialogue.session.problem is not None
         store.connection.execute("PRAGMA max_page_count = 1000000")
         await run.until(lambda: run.stored()[-1] == ("assistant", "big " * 8000, "complete"))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a file in use cannot be moved")
+async def test_a_folder_that_is_gone_is_told_and_forgiven() -> None:
+    folder = paths.conversations().parent
+    async with running() as run:
+        await run.answer("before", "fine")
+        away = folder.rename(folder.with_name("away"))
+        await run.answer("meanwhile", "still here")
+        await run.shows("still here", "removed or replaced while")
+        away.rename(folder)
+        await run.answer("again", "saved")
+        texts = [text for _, text, _ in run.stored()]
+        assert texts == ["before", "fine", "meanwhile", "still here", "again", "saved"]
 
 
 async def test_another_version_of_the_file_is_told() -> None:
