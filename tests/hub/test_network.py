@@ -76,7 +76,7 @@ def test_the_app_and_its_decoder_speak_to_no_one(seen: Path) -> None:
     command = [sys.executable, "-m", "smallchat"]
     app = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
-    shown, deadline = b"", time.monotonic() + 60
+    shown, deadline = b"", time.monotonic() + 120
 
     def until(text: bytes) -> None:
         nonlocal shown

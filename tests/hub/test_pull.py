@@ -244,7 +244,7 @@ def test_a_hub_that_tells_nonsense_is_not_believed(
     "file",
     [
         "../../../../x-Q4_0.gguf",
-        "/tmp/x-Q4_0.gguf",
+        "/elsewhere/x-Q4_0.gguf",
         "a\\..\\..\\x-Q4_0.gguf",
         "x\0-Q4_0.gguf",
         "\x1b]0;x-Q4_0.gguf",

@@ -276,7 +276,8 @@ async def test_what_could_not_be_saved_is_tried_again_without_a_key(monkeypatch:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a file in use cannot be moved")
-async def test_a_folder_that_is_gone_is_told_and_forgiven() -> None:
+async def test_a_folder_that_is_gone_is_told_and_forgiven(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "TRY_AGAIN", 0.05)
     folder = paths.conversations().parent
     async with running() as run:
         await run.answer("before", "fine")
@@ -285,8 +286,8 @@ async def test_a_folder_that_is_gone_is_told_and_forgiven() -> None:
         await run.shows("still here", "removed or replaced while")
         away.rename(folder)
         await run.answer("again", "saved")
-        texts = [text for _, text, _ in run.stored()]
-        assert texts == ["before", "fine", "meanwhile", "still here", "again", "saved"]
+        said = ["before", "fine", "meanwhile", "still here", "again", "saved"]
+        await run.until(lambda: [text for _, text, _ in run.stored()] == said)
 
 
 async def test_another_version_of_the_file_is_told() -> None:
