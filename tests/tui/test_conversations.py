@@ -283,7 +283,7 @@ async def test_a_folder_that_is_gone_is_told_and_forgiven(monkeypatch: pytest.Mo
         await run.answer("before", "fine")
         away = folder.rename(folder.with_name("away"))
         await run.answer("meanwhile", "still here")
-        await run.shows("still here", "removed or replaced while")
+        await run.shows("still here", "Not saved")
         away.rename(folder)
         await run.answer("again", "saved")
         said = ["before", "fine", "meanwhile", "still here", "again", "saved"]
