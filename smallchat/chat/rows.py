@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from smallchat.chat.records import Attached, Conversation, Source, Turn
+from smallchat.utf8 import encodable
 
 _BESIDE = ("conversation", "searched")
 """Columns that are none of the message's own."""
@@ -18,16 +19,16 @@ _BESIDE = ("conversation", "searched")
 def columns(turn: Turn) -> dict[str, Any]:
     """What may change while a message is made."""
     return {
-        "content": text(turn.content),
-        "given": text(turn.given),
+        "content": encodable(turn.content),
+        "given": encodable(turn.given),
         "sources": json.dumps([asdict(source) for source in turn.sources]),
         "attached": json.dumps([asdict(one) for one in turn.attached]),
         "status": turn.status,
-        "model": text(turn.model),
+        "model": encodable(turn.model),
         "sampling": json.dumps(turn.sampling),
         "edited": int(turn.edited),
         "finish": turn.finish,
-        "problem": text(turn.problem),
+        "problem": encodable(turn.problem),
         "trimmed": turn.trimmed,
         "prompt_tokens": turn.prompt_tokens,
         "tokens": turn.tokens,
@@ -60,8 +61,3 @@ def tree(rows: Iterable[sqlite3.Row]) -> tuple[list[Turn], dict[int, Turn]]:
         if parent:
             parent.onward = turn
     return beginnings, known
-
-
-def text(value: str) -> str:
-    """A lone half of a surrogate pair (a terminal may send one) cannot be stored: it becomes "?"."""
-    return value.encode("utf-8", "replace").decode("utf-8")

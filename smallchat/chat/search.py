@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from smallchat.chat import index, rows
+from smallchat.chat import index
 from smallchat.chat.failures import explained
 from smallchat.chat.records import Role
 from smallchat.chat.store import BUSY_SECONDS, MEMORY, Store
 from smallchat.matching import UNSPACED, fold, snippet
+from smallchat.utf8 import encodable
 
 FOUND = 60
 """Messages that are shown of those that were found."""
@@ -126,7 +127,7 @@ class Search:
 
 def _looked_up(query: str) -> tuple[str, list[re.Pattern[str]]]:
     """What FTS5 is asked, and what stands for each part of it in `fold`ed text."""
-    query = unicodedata.normalize("NFKC", rows.text(query[:LONGEST_QUERY])).replace("\0", " ")
+    query = unicodedata.normalize("NFKC", encodable(query[:LONGEST_QUERY])).replace("\0", " ")
     rest = _QUOTED.sub(" ", query)
     spaced = UNSPACED.sub(" ", rest)
     parts = [(phrase, False) for phrase in _QUOTED.findall(query) if not UNSPACED.search(phrase)]

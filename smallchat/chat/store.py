@@ -18,6 +18,7 @@ from smallchat.chat import index, rows, schema
 from smallchat.chat.failures import explained
 from smallchat.chat.records import Conversation, Turn, path_through
 from smallchat.errors import StorageError
+from smallchat.utf8 import encodable
 
 BUSY_SECONDS = 2.0
 """How long to wait for another smallchat that is writing. Longer would freeze the screen."""
@@ -83,7 +84,7 @@ class Store:
         """A new conversation without messages; returns its id."""
         sql = "INSERT INTO conversations (title, system, created, updated) VALUES (?, ?, ?, ?)"
         with self.transaction(durable=True):
-            return self._inserted(sql, (rows.text(title), _prompt(system), created, created))
+            return self._inserted(sql, (encodable(title), _prompt(system), created, created))
 
     def configure(
         self,
@@ -95,7 +96,7 @@ class Store:
         """Change what holds for all further answers of a conversation: see `Conversation`."""
         sql = "UPDATE conversations SET system = ?, persona = ?, sampling = ? WHERE id = ?"
         with self.transaction():
-            values = (_prompt(system), rows.text(persona), json.dumps(dict(sampling)), conversation)
+            values = (_prompt(system), encodable(persona), json.dumps(dict(sampling)), conversation)
             self.connection.execute(sql, values)
 
     def add(self, conversation: int, turn: Turn) -> int:
@@ -166,7 +167,7 @@ class Store:
         """Call it something else."""
         with self.transaction(durable=True):
             self.connection.execute(
-                "UPDATE conversations SET title = ? WHERE id = ?", (rows.text(title), conversation)
+                "UPDATE conversations SET title = ? WHERE id = ?", (encodable(title), conversation)
             )
 
     def pin(self, conversation: int, pinned: bool) -> None:
@@ -228,7 +229,7 @@ class Store:
             if text:
                 self.connection.execute(
                     "INSERT INTO drafts VALUES (?, ?, ?)",
-                    (conversation or NOT_BEGUN, rows.text(text), time.time()),
+                    (conversation or NOT_BEGUN, encodable(text), time.time()),
                 )
 
     def draft(self, conversation: int | None) -> str:
@@ -244,7 +245,7 @@ class Store:
         with self.transaction():
             self.connection.execute("DELETE FROM pastes WHERE conversation = ?", (key,))
             if texts:
-                kept = json.dumps([rows.text(text) for text in texts])
+                kept = json.dumps([encodable(text) for text in texts])
                 self.connection.execute("INSERT INTO pastes VALUES (?, ?)", (key, kept))
 
     def pastes(self, conversation: int | None) -> list[str]:
@@ -260,7 +261,7 @@ class Store:
             self.connection.execute("DELETE FROM edits WHERE conversation = ?", (conversation,))
             if text is not None:
                 self.connection.execute(
-                    "INSERT INTO edits VALUES (?, ?, ?)", (conversation, message, rows.text(text))
+                    "INSERT INTO edits VALUES (?, ?, ?)", (conversation, message, encodable(text))
                 )
 
     def edit(self, conversation: int | None) -> tuple[int, str] | None:
@@ -340,7 +341,7 @@ class Store:
 
 
 def _prompt(system: str | None) -> str | None:
-    return None if system is None else rows.text(system)
+    return None if system is None else encodable(system)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from smallchat.chat import rows
 from smallchat.chat.records import CONTINUED, Attached, Conversation, Source, Turn
 from smallchat.chat.store import Store
 from smallchat.chat.titles import shortened
 from smallchat.errors import StorageError
 from smallchat.settings import Sampling, UsageError
+from smallchat.utf8 import encodable
 
 Kind = Literal["md", "json"]
 
@@ -214,7 +214,7 @@ class _Reader:
         value = self._data.get(name)
         if not isinstance(value, str) or len(value) > MAX_TEXT:
             raise self._wrong(name)
-        return rows.text(value)
+        return encodable(value)
 
     def truth(self, name: str) -> bool:
         value = self._data.get(name)

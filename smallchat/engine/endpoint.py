@@ -18,6 +18,7 @@ from smallchat.engine.events import Envelope, Event, Failed, Loading, Ready
 from smallchat.engine.replies import Answer, RefusedError, chunks, limited, refusal, whole
 from smallchat.errors import EngineError, ExitCode
 from smallchat.settings import BUILTIN, Sampling, UsageError
+from smallchat.utf8 import encodable
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 600.0
@@ -213,11 +214,9 @@ class EndpointClient:
     def _body(
         self, messages: Sequence[Message], sampling: Sampling, max_tokens: int | None, resume: bool
     ) -> dict[str, Any]:
-        # Half of a surrogate pair (from a broken pipe) cannot be sent.
-        said = [(one.role, one.content.encode("utf-8", "replace").decode("utf-8")) for one in messages]
         body: dict[str, Any] = {
             "model": self._model,
-            "messages": [{"role": role, "content": content} for role, content in said],
+            "messages": [{"role": one.role, "content": encodable(one.content)} for one in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
             "temperature": sampling.temperature,

@@ -10,6 +10,7 @@ from rapidfuzz.distance import OSA
 from smallchat.errors import NotesError
 from smallchat.matching import fold
 from smallchat.notes.index import Index
+from smallchat.utf8 import encodable
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ def find(index: Index, name: str) -> Named:
 
     Raises `NotesError` where there is none, or several; it names those that are near.
     """
-    name = _storable(name)
+    name = encodable(name)
     wanted = fold(name.strip().removeprefix("[[").removesuffix("]]").strip().removeprefix("./"))
     sql = """SELECT DISTINCT path, title FROM names JOIN notes ON notes.id = names.note
         WHERE name = ? ORDER BY path"""
@@ -53,7 +54,7 @@ def find(index: Index, name: str) -> Named:
 
 def below(index: Index, folder: str) -> list[Named]:
     """The notes in a folder of the note folder and in its folders, by path; empty where there are none."""
-    start = _storable(folder).strip().strip("/") + "/"
+    start = encodable(folder).strip().strip("/") + "/"
     sql = "SELECT path, title FROM notes WHERE substr(path, 1, ?) = ? AND skipped = '' ORDER BY path"
     with index.told(), index.lock:
         return [Named(*row) for row in index.connection.execute(sql, (len(start), start))]
@@ -112,8 +113,3 @@ def _near(index: Index, wanted: str) -> list[str]:
     found = process.extract(wanted, known.keys(), scorer=OSA.normalized_similarity, score_cutoff=0.6, limit=3)
     holding = [title for folded, title in known.items() if wanted and wanted in folded]
     return list(dict.fromkeys([known[key] for key, _, _ in found] + holding[:3]))[:3]
-
-
-def _storable(text: str) -> str:
-    """SQLite takes no half of a surrogate pair, as odd bytes on a command line become."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -6,6 +6,8 @@ import json
 import re
 import time
 
+from smallchat.utf8 import encodable
+
 NAME_BYTES = 180
 """Of 255 that file systems allow; editors and synchronisers add to names."""
 
@@ -15,8 +17,7 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 
 def safe_name(text: str) -> str:
     """`text` as the name of a file, on every system and in links; "Note" where nothing is left of it."""
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    name = " ".join(_FORBIDDEN.sub(" ", text).split()).strip(". ")
+    name = " ".join(_FORBIDDEN.sub(" ", encodable(text)).split()).strip(". ")
     while len(name.encode("utf-8")) > NAME_BYTES:
         name = name[:-1].rstrip(". ")
     return f"_{name}" if _RESERVED.fullmatch(name) else name or "Note"

@@ -21,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from smallchat.errors import NotesError
 from smallchat.notes import folder
 from smallchat.notes.parse import front_matter
+from smallchat.utf8 import encodable
 
 _PLAIN = re.compile(r"\w[\w/-]*")
 
@@ -187,7 +188,7 @@ def _says(line: str) -> bool:
 
 
 def _lines(text: str, newline: str) -> str:
-    clean = text.encode("utf-8", "replace").decode("utf-8")  # no half of a surrogate pair may pass for a byte
+    clean = encodable(text)  # no half of a surrogate pair may pass for a byte
     return clean.replace("\r\n", "\n").replace("\r", "\n").replace("\n", newline)
 
 
