@@ -38,7 +38,7 @@ from smallchat.experts import budget, profile
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import ModelCard, read_card
 from smallchat.model.decoder import Decoder
-from smallchat.model.kv_cache import KVCache
+from smallchat.model.kv_cache import KVCache, token_bytes
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
@@ -152,8 +152,6 @@ class Engine:
         model = open_model(path)
         try:
             config = model.config
-            if kv == "q8" and config.head_size % 32:
-                raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             card = read_card(model.gguf, config)
             threads = threads or suitable_threads(card.active_parameters)
             if mem is None:
@@ -263,7 +261,7 @@ class Engine:
     def kv_bytes(self) -> int:
         """Bytes of the KV cache that hold tokens now, those of all ranks."""
         config = self.config
-        return self._cache.used * KVCache.token_bytes(config.kv_heads, config.head_size, self.kv)
+        return self._cache.used * token_bytes(config.kv_heads, config.head_size, self.kv)
 
     @property
     def processes(self) -> list[int]:

@@ -83,7 +83,7 @@ def kv_bytes(config: ModelConfig, context: int, kv: KVType) -> int:
 def touched_kv_bytes(config: ModelConfig, tokens: int, context: int, kv: KVType) -> int:
     """Bytes of memory that the first `tokens` of a KV cache take: values lie token beside token, so that a
     page is taken for many tokens at once."""
-    width = {"f32": 4, "f16": 2, "q8": mmap.PAGESIZE}[kv]
+    width = {"f32": 4, "f16": 2, "q8": 1}[kv]
     step = mmap.PAGESIZE // width
     rounded = min(context, -(-tokens // step) * step)
     return (kv_bytes(config, tokens, kv) + kv_bytes(config, rounded, kv)) // 2

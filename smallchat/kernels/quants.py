@@ -22,6 +22,10 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
+SMALLEST = np.float32(np.finfo(np.float32).tiny)
+"""The least scale of whole numbers."""
+
+
 class TensorType(IntEnum):
     """Numbers of GGUF's `ggml_type`."""
 
@@ -119,15 +123,12 @@ def scaled(levels: Levels, values: Floats) -> Floats:
     return values.reshape(len(values), -1)
 
 
-def quantise_q8_0(values: Floats) -> Bytes:
-    """float32 [..., cols] → uint8 [..., row bytes]: blocks of 32, scale largest / 127, as ggml makes them."""
-    blocks = values.reshape(*values.shape[:-1], -1, 32)
-    scale = np.abs(blocks).max(axis=-1, keepdims=True) / np.float32(127)
-    inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
-    out = np.empty((*blocks.shape[:-1], LAYOUTS[TensorType.Q8_0].size), np.uint8)
-    out[..., :2] = scale.astype("<f2").view(np.uint8)
-    out[..., 2:] = np.rint(blocks * inverse).astype(np.int8).view(np.uint8)
-    return out.reshape(*values.shape[:-1], -1)
+def whole_numbers(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
+    """float32 [..., n] as int8 [..., n] and a scale for each row, float32 [...]: its largest / 127."""
+    scales: Floats = np.maximum.reduce(np.abs(values), axis=-1)
+    scales *= np.float32(1 / 127)
+    np.maximum(scales, SMALLEST, out=scales)  # rows of zeros
+    return np.rint(values / scales[..., None]).astype(np.int8), scales
 
 
 def _f32(data: Bytes) -> Floats:

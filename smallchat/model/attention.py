@@ -73,27 +73,22 @@ def attend(
     start += n - m
     q = q * np.float32(1 / np.sqrt(size))
     for group in groups:
-        keys, values = seen.keys[group.kv], seen.values[group.kv]
         width = group.stop - group.start
-        step = max(1, min(256, SCORES // (width * keys.rows)))
+        step = max(1, min(256, SCORES // (width * seen.rows)))
         for block in range(0, m, step):
             stop = min(block + step, m)
             positions = np.arange(start + block, start + stop)
             # Keys that no token of this block sees are not multiplied.
-            low, high = 0, keys.rows
+            low, high = 0, seen.rows
             if n > 1:
                 high = start + stop - seen.first
                 low = 0 if cache.window is None else max(0, start + block + 1 - cache.window - seen.first)
             queries = q[block:stop, group.start : group.stop].reshape(-1, size)
-            scores = kernels.matmul(queries, keys.slice(low, high)).reshape(stop - block, width, -1)
+            scores = seen.scores(queries, group.kv, low, high, kernels).reshape(stop - block, width, -1)
             if n > 1:
                 _hide(scores, positions, seen.first + low, cache.window)
             softmax(scores)
-            weights = scores.reshape(-1, high - low)
-            if cache.transposed:
-                mixed = kernels.matmul(weights, values.columns(low, high))
-            else:
-                mixed = kernels.matmul_transposed(weights, values.slice(low, high))
+            mixed = seen.mixed(scores.reshape(-1, high - low), group.kv, low, high, kernels)
             out[block:stop, group.start : group.stop] = mixed.reshape(stop - block, width, size)
 
 
@@ -119,3 +114,13 @@ def softmax(scores: Floats) -> None:
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     scores /= scores.sum(axis=-1, keepdims=True)
+
+
+def exponentials(scores: Floats, totals: Floats) -> None:
+    """`softmax` but for the division: `scores`, [heads, t], become exp(score − largest), and `totals`,
+    [heads, 1], their sums. Takes no memory of its own.
+    """
+    np.maximum.reduce(scores, axis=1, keepdims=True, out=totals)
+    np.subtract(scores, totals, out=scores)
+    np.exp(scores, out=scores)
+    np.add.reduce(scores, axis=1, keepdims=True, out=totals)

@@ -38,15 +38,16 @@ class Buffers:
         self.config, self.parts = config, team.parts()
         self.x, self.normed = np.empty((2, d), np.float32)
         self.logits = np.empty(config.experts, np.float32)
-        projected = np.empty((count + 2 * kv, size), np.float32)
-        self.q, self.k, self.v = np.split(projected, [count, count + kv])
+        self.projected = np.empty((count + 2 * kv, size), np.float32)
+        self.q, self.k, self.v = np.split(self.projected, [count, count + kv])
         self.heads_at, self.rows = address_of(team.heads(1)), team.rows(1)[0]
         self.mixed = team.heads(1).reshape(-1, size)[start:stop]
+        self.groups = groups
         self.readers = [Reader(group, self.q, self.mixed) for group in groups]
         self.column = np.empty((count, 1), np.float32)
         self.scores, self.scores_at = np.empty(1, np.float32), 0
         # Queries and keys lie together, and turn together; queries are scaled by 1 / √D with it.
-        self.turning = projected[: count + kv]
+        self.turning = self.projected[: count + kv]
         self.scales = np.ones((count + kv, 1), np.float32)
         self.scales[:count] = 1 / math.sqrt(size)
         self.cos, self.sin, self.minus_sin = np.empty((3, count + kv, config.rope_size // 2), np.float32)
@@ -78,18 +79,17 @@ class Reader:
 
 
 class Store:
-    """A layer's keys and values as addresses."""
+    """A layer's keys and values, and where they lie."""
 
     def __init__(self, cache: LayerCache) -> None:
-        self.cache, self.kind, self.capacity = cache, cache.kind, cache.capacity
-        self.transposed = cache.transposed
-        self.row, self.values_row = cache.keys.strides[1], cache.values.strides[1]
-        self.keys_at = [head.ctypes.data for head in cache.keys]
-        self.values_at = [head.ctypes.data for head in cache.values]
-
-    def values(self, head: int, t: int) -> Matrix:
-        """The first `t` values of a head that lie token by token."""
-        return self.cache.seen(t).values[head]
+        self.entries, self.capacity = cache.entries, cache.capacity
+        keys, values, scales = cache.entries
+        self.whole = scales is not None
+        self.number = keys.itemsize
+        self.kind = F32 if self.number == 4 else TensorType.F16  # where it is not whole numbers
+        self.row, self.values_row = keys.strides[1], values.strides[1]
+        self.keys_at = [head.ctypes.data for head in keys]
+        self.values_at = [head.ctypes.data for head in values]
 
 
 class EnterGraph:
@@ -113,7 +113,8 @@ class EnterGraph:
 
 
 class AttentionGraph:
-    """rmsnorm, q k v, RoPE or the scale alone; and, where ggml can, the KV cache's new entry and q kᵀ."""
+    """rmsnorm, q k v, RoPE or the scale alone; and, where ggml knows the KV cache's type, its new entry and
+    q kᵀ."""
 
     def __init__(
         self, kernels: GgmlKernels, buffers: Buffers, share: AttentionShare, store: Store, rotary: bool
@@ -149,7 +150,7 @@ class AttentionGraph:
             graph.scaled(queries, graph.tensor(F32, 1, 1, address_of(scale)), address_of(buffers.q))
         self._entries: list[Any] = []
         self._keys: list[Any] = []
-        if store.transposed:
+        if not store.whole:
             self._store_and_score(graph, store)
         graph.finish()
 
@@ -166,7 +167,7 @@ class AttentionGraph:
         if self._entries:
             keys, values = self._entries
             keys.data = store.keys_at[0] + slot * store.row
-            values.data = store.values_at[0] + slot * self._number
+            values.data = store.values_at[0] + slot * store.number
             for reader, (matrix, scores) in zip(self._buffers.readers, self._keys, strict=True):
                 matrix.data = store.keys_at[reader.kv]
                 scores.data = self._buffers.scores_at + reader.start * padded * 4
@@ -214,13 +215,11 @@ class AttentionGraph:
             graph.copied(graph.times(tensor, factors, address_of(scaled)), tensor)
 
     def _store_and_score(self, graph: Graph, store: Store) -> None:
-        buffers, cache = self._buffers, store.cache
+        buffers = self._buffers
         kv, size = buffers.k.shape
-        self._number = row_bytes(store.kind, 1)
-        keys = graph.tensor(store.kind, kv, size, stride=cache.keys.strides[0])
-        values = graph.tensor(
-            store.kind, kv, size, stride=cache.values.strides[0], step=cache.values.strides[1]
-        )
+        between, values_between = (array.strides[0] for array in store.entries[:2])  # two heads
+        keys = graph.tensor(store.kind, kv, size, stride=between)
+        values = graph.tensor(store.kind, kv, size, stride=values_between, step=store.values_row)
         self._entries = [
             graph.copied(_heads(graph, buffers.k), keys).contents,
             graph.copied(_heads(graph, buffers.v), values).contents,

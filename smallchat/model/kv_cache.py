@@ -1,8 +1,7 @@
 """Keys and values of the tokens so far: a ring of the window's size in sliding-window layers, else all.
 
 Stored in one of three types (`KVType`). Keys lie token by token, so that scores are products with a matrix of
-rows [t, D]; values of the float types lie dimension by dimension [D, t], so that mixing them is such a
-product too. 8-bit values lie token by token, because a block of them shares one scale.
+rows [t, D]; values lie dimension by dimension [D, t], so that mixing them is such a product too.
 """
 
 from __future__ import annotations
@@ -10,21 +9,34 @@ from __future__ import annotations
 import contextlib
 import mmap
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.kernels import Matrix
-from smallchat.kernels.quants import TensorType, quantise_q8_0, row_bytes
+from smallchat.kernels import Kernels, Matrix
+from smallchat.kernels.quants import TensorType, whole_numbers
 from smallchat.settings import KVType
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-STEP = 32
-"""The rows of values that lie dimension by dimension are a multiple of this long."""
-STORED: dict[KVType, TensorType] = {"f32": TensorType.F32, "f16": TensorType.F16, "q8": TensorType.Q8_0}
-"""f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each 32 numbers."""
+Numbers = npt.NDArray[Any]
+"""float32, float16 or int8."""
+Places = slice | npt.NDArray[np.int64]
+ALL = slice(None)
+STEP = 64
+"""Room for tokens is an odd multiple of this: with a power of two between dimensions of values they would
+compete for the same lines of the processor's cache (8 bit, a context of 4096: 46 µs a product, not 27)."""
+TYPES: dict[KVType, np.dtype[Any]] = {
+    "f32": np.dtype(np.float32),
+    "f16": np.dtype(np.float16),
+    "q8": np.dtype(np.int8),
+}
+"""f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each key and each value."""
+AXES = (1, 2, 2)
+"""Along which tokens lie: keys, values, scales."""
+PIECE = 4096
+"""Tokens whose 8-bit keys or values become float32 at a time: 2 MB for a head of 128."""
 
 
 def _lazy_memory(size: int) -> Bytes:
@@ -42,98 +54,148 @@ def _lazy_memory(size: int) -> Bytes:
 
 
 def _slots(tokens: int) -> int:
-    return -(-tokens // STEP) * STEP
+    return (-(-tokens // STEP) | 1) * STEP
+
+
+def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
+    """Bytes of one token in one layer."""
+    scale = np.float32().nbytes if kind == "q8" else 0
+    return 2 * kv_heads * (head_size * TYPES[kind].itemsize + scale)
+
+
+class Entries(NamedTuple):
+    """Keys and values of some tokens as they are stored."""
+
+    keys: Numbers
+    """[KV, t, D]"""
+    values: Numbers
+    """[KV, D, t]"""
+    scales: Floats | None
+    """float32 [2, KV, t], of keys and of values, where those are whole numbers."""
+
+    @staticmethod
+    def within(memory: Bytes, tokens: int, kv_heads: int, size: int, kind: KVType) -> Entries:
+        """Those that lie in `memory`: uint8 [tokens · `token_bytes`]."""
+        number = TYPES[kind]
+        half = kv_heads * tokens * size * number.itemsize
+        keys, values, rest = memory[:half], memory[half : 2 * half], memory[2 * half :]
+        return Entries(
+            keys.view(number).reshape(kv_heads, tokens, size),
+            values.view(number).reshape(kv_heads, size, tokens),
+            rest.view(np.float32).reshape(2, kv_heads, tokens) if kind == "q8" else None,
+        )
+
+    @staticmethod
+    def of(k: Floats, v: Floats, kind: KVType) -> Entries:
+        """Round [n, KV, D] each."""
+        k, v = k.transpose(1, 0, 2), v.transpose(1, 0, 2)
+        if kind != "q8":
+            return Entries(k.astype(TYPES[kind]), v.transpose(0, 2, 1).astype(TYPES[kind]), None)
+        levels, scales = whole_numbers(np.stack([k, v]))
+        return Entries(levels[0], levels[1].transpose(0, 2, 1), scales)
+
+    def write(self, where: Places, other: Entries, there: Places = ALL) -> None:
+        """What `other` holds of the tokens `there` becomes what this holds of those `where`."""
+        for mine, theirs, axis in zip(self, other, AXES, strict=True):
+            if mine is not None and theirs is not None:
+                before = (slice(None),) * axis
+                mine[(*before, where)] = theirs[(*before, there)]
 
 
 class Seen(NamedTuple):
-    """What some tokens look at, head by head."""
+    """What some tokens look at."""
 
-    keys: list[Matrix]
-    """Each [t, D]."""
-    values: list[Matrix]
-    """Each [D, t], or [t, D] where `LayerCache.transposed` is False."""
+    entries: Entries
+    rows: int
+    """How many of the entries: the first."""
     first: int
     """Position of the first: entry j is at position first + j, except for one token and a full ring, whose
     order does not matter."""
+
+    def scores(self, queries: Floats, head: int, low: int, high: int, kernels: Kernels) -> Floats:
+        """q kᵀ of a KV head's entries `low` to `high`: float32 [n, D] → [n, high − low]."""
+        keys, _, scales = self.entries
+        if scales is None:
+            return kernels.matmul(queries, _matrix(keys[head, low:high]))
+        out = np.empty((len(queries), high - low), np.float32)
+        for start, stop in _pieces(low, high):
+            levels = np.multiply(keys[head, start:stop], scales[0, head, start:stop, None], dtype=np.float32)
+            np.matmul(queries, levels.T, out=out[:, start - low : stop - low])
+        return out
+
+    def mixed(self, weights: Floats, head: int, low: int, high: int, kernels: Kernels) -> Floats:
+        """p v of a KV head's entries `low` to `high`: float32 [n, high − low] → [n, D]."""
+        _, values, scales = self.entries
+        if scales is None:
+            return kernels.matmul(weights, _matrix(values[head, :, low:high]))
+        out = np.zeros((len(weights), values.shape[1]), np.float32)
+        for start, stop in _pieces(low, high):
+            levels = np.multiply(values[head, :, start:stop], scales[1, head, start:stop], dtype=np.float32)
+            out += weights[:, start - low : stop - low] @ levels.T
+        return out
+
+
+def _matrix(numbers: Numbers) -> Matrix:
+    kind = TensorType.F32 if numbers.dtype == np.float32 else TensorType.F16
+    return Matrix(kind, len(numbers), numbers.shape[1], numbers.view(np.uint8))
+
+
+def _pieces(low: int, high: int) -> Iterator[tuple[int, int]]:
+    for start in range(low, high, PIECE):
+        yield start, min(start + PIECE, high)
 
 
 class LayerCache:
     """One layer: `extend` is called once for each forward pass."""
 
     def __init__(
-        self, memory: Bytes, window: int | None, capacity: int, kv_heads: int, size: int, kind: TensorType
+        self, memory: Bytes, window: int | None, capacity: int, kv_heads: int, size: int, kind: KVType
     ) -> None:
-        """`memory` is uint8 and holds `capacity` tokens, rounded up to `STEP`; `size` is that of a head."""
+        """`memory` is uint8 and holds `capacity` tokens, rounded up; `size` is that of a head."""
         self.window, self.capacity, self.kind = window, capacity, kind
-        self.transposed = kind is not TensorType.Q8_0
-        self._size, self._row = size, row_bytes(kind, size)
-        keys, values = memory.reshape(2, -1)
-        slots = _slots(capacity)
-        self.keys: Bytes = keys.reshape(kv_heads, slots, self._row)
-        if self.transposed:
-            self.values: Bytes = values.reshape(kv_heads, size, slots * self._real().itemsize)
-        else:
-            self.values = values.reshape(kv_heads, slots, self._row)
+        self._heads, self._size = kv_heads, size
+        self.entries = self._within(memory, _slots(capacity))
 
     def extend(self, start: int, k: Floats, v: Floats) -> Seen:
         """Add keys and values [n, KV, D] at positions `start`…; what those tokens may look at."""
         n = len(k)
-        end = start + n
+        end, new = start + n, Entries.of(k, v, self.kind)
         if end <= self.capacity or n == 1:  # not wrapped, or nothing that this one looks at is lost
-            self.put(start % self.capacity, k, v)
-            return self.seen(min(end, self.capacity), max(0, end - self.capacity))
+            self.put(start % self.capacity, new)
+            return Seen(self.entries, min(end, self.capacity), max(0, end - self.capacity))
         # The chunk would overwrite what its own first tokens still look at: take a copy in order first.
         first = max(0, start - self.capacity + 1)
-        old = np.arange(first, start) % self.capacity
-        new_keys, new_values = self._encode(k, v)
-        keys = np.concatenate([self.keys[:, old], new_keys], axis=1)
-        if self.transposed:
-            numbers = self._numbers(self.values)
-            values = np.concatenate([numbers[:, :, old], self._numbers(new_values)], axis=2).view(np.uint8)
-        else:
-            values = np.concatenate([self.values[:, old], new_values], axis=1)
+        seen = self._within(np.empty((end - first) * self._token_bytes, np.uint8), end - first)
+        seen.write(slice(0, start - first), self.entries, np.arange(first, start) % self.capacity)
+        seen.write(slice(start - first, None), new)
         last = np.arange(max(start, end - self.capacity), end)
-        self.keys[:, last % self.capacity] = new_keys[:, last - start]
-        if self.transposed:
-            numbers[:, :, last % self.capacity] = self._numbers(new_values)[:, :, last - start]
-        else:
-            self.values[:, last % self.capacity] = new_values[:, last - start]
-        return self._seen(keys, values, end - first, first)
+        self.entries.write(last % self.capacity, new, last - start)
+        return Seen(seen, end - first, first)
 
-    def put(self, slot: int, k: Floats, v: Floats) -> None:
-        """Write [n, KV, D] each at `slot`…, which does not reach past the end."""
-        keys, values = self._encode(k, v)
-        self.keys[:, slot : slot + len(k)] = keys
-        if self.transposed:
-            self._numbers(self.values)[:, :, slot : slot + len(v)] = self._numbers(values)
-        else:
-            self.values[:, slot : slot + len(v)] = values
+    def put(self, slot: int, new: Entries) -> None:
+        """Write tokens at `slot`…, which do not reach past the end."""
+        self.entries.write(slice(slot, slot + new.keys.shape[1]), new)
 
     def save(self, first: int, stop: int, data: Bytes, start: int) -> None:
-        """Copy positions `first` to `stop`, which are all held, into `data`: see `_copy`."""
-        keys, values = self._copy(data)
+        """Copy positions `first` to `stop`, which are all held, into `data`: uint8 [tokens · `token_bytes`],
+        of which `start` is the first.
+        """
+        copy = self._within(data, len(data) // self._token_bytes)
         for slots, places in self._spans(first, stop, start):
-            keys[:, places] = self.keys[:, slots]
-            if self.transposed:
-                self._numbers(values)[:, :, places] = self._numbers(self.values)[:, :, slots]
-            else:
-                values[:, places] = self.values[:, slots]
+            copy.write(places, self.entries, slots)
 
     def restore(self, first: int, stop: int, data: Bytes, start: int) -> None:
         """The inverse of `save`; a ring must be given its positions in order."""
-        keys, values = self._copy(data)
+        copy = self._within(data, len(data) // self._token_bytes)
         for slots, places in self._spans(first, stop, start):
-            self.keys[:, slots] = keys[:, places]
-            if self.transposed:
-                self._numbers(self.values)[:, :, slots] = self._numbers(values)[:, :, places]
-            else:
-                self.values[:, slots] = values[:, places]
+            self.entries.write(slots, copy, places)
 
-    def _copy(self, data: Bytes) -> tuple[Bytes, Bytes]:
-        """Keys and values in uint8 [any number of tokens · bytes of one], as in `_encode`."""
-        keys, values = data.reshape(2, len(self.keys), -1)
-        shape = (self._size, -1) if self.transposed else (-1, self._row)
-        return keys.reshape(len(keys), -1, self._row), values.reshape(len(values), *shape)
+    def _within(self, memory: Bytes, tokens: int) -> Entries:
+        return Entries.within(memory, tokens, self._heads, self._size, self.kind)
+
+    @property
+    def _token_bytes(self) -> int:
+        return token_bytes(self._heads, self._size, self.kind)
 
     def _spans(self, first: int, stop: int, start: int) -> Iterator[tuple[slice, slice]]:
         """Slots of positions, and their places behind `start`: several where they go round the ring's end."""
@@ -142,33 +204,6 @@ class LayerCache:
             count = min(stop - first, self.capacity - slot)
             yield slice(slot, slot + count), slice(first - start, first - start + count)
             first += count
-
-    def seen(self, count: int, first: int = 0) -> Seen:
-        """The first `count` slots; `first` is the position of the oldest."""
-        return self._seen(self.keys, self.values, count, first)
-
-    def _encode(self, k: Floats, v: Floats) -> tuple[Bytes, Bytes]:
-        """Keys [KV, n, row bytes] and values [KV, D, n · number bytes] (or as keys) as they are stored."""
-        k = k.transpose(1, 0, 2)
-        if not self.transposed:
-            return quantise_q8_0(k), quantise_q8_0(v.transpose(1, 0, 2))
-        real = self._real()
-        keys = np.ascontiguousarray(k, real).view(np.uint8)
-        return keys, np.ascontiguousarray(v.transpose(1, 2, 0), real).view(np.uint8)
-
-    def _seen(self, keys: Bytes, values: Bytes, count: int, first: int) -> Seen:
-        size, kind = self._size, self.kind
-        rows = [Matrix(kind, count, size, head[:count]) for head in keys]
-        if not self.transposed:
-            return Seen(rows, [Matrix(kind, count, size, head[:count]) for head in values], first)
-        width = count * self._real().itemsize
-        return Seen(rows, [Matrix(kind, size, count, head[:, :width]) for head in values], first)
-
-    def _numbers(self, data: Bytes) -> npt.NDArray[np.floating]:
-        return data.view(self._real())
-
-    def _real(self) -> np.dtype[np.floating]:
-        return np.dtype(np.float32 if self.kind is TensorType.F32 else np.float16)
 
 
 class KVCache:
@@ -189,7 +224,7 @@ class KVCache:
         self.context = context
         self.length = 0
         self._highest = 0  # one past the last position ever written since `clear`
-        self._token_bytes = self.token_bytes(kv_heads, head_size, kind)
+        self._token_bytes = token_bytes(kv_heads, head_size, kind)
         if memory is None:
             memory = _lazy_memory(self.bytes_for(windows, context, kv_heads, head_size, kind))
         self.layers: list[LayerCache] = []
@@ -197,22 +232,17 @@ class KVCache:
         for window in windows:
             capacity = min(context, window or context)
             size = _slots(capacity) * self._token_bytes
-            layer = LayerCache(memory[at : at + size], window, capacity, kv_heads, head_size, STORED[kind])
+            layer = LayerCache(memory[at : at + size], window, capacity, kv_heads, head_size, kind)
             self.layers.append(layer)
             at += size
 
     @staticmethod
-    def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
-        """Bytes of one token in one layer."""
-        return 2 * kv_heads * row_bytes(STORED[kind], head_size)
-
-    @classmethod
     def bytes_for(
-        cls, windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType
+        windows: Sequence[int | None], context: int, kv_heads: int, head_size: int, kind: KVType
     ) -> int:
-        """Bytes of a full cache. Raises `ValueError` where a head is no whole number of blocks."""
+        """Bytes of a full cache."""
         tokens = sum(_slots(min(context, window or context)) for window in windows)
-        return tokens * cls.token_bytes(kv_heads, head_size, kind)
+        return tokens * token_bytes(kv_heads, head_size, kind)
 
     @property
     def used(self) -> int:

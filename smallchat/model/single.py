@@ -23,11 +23,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from smallchat.kernels import Matrix
+from smallchat.kernels import Matrix, whole_numbers
 from smallchat.kernels.ggml import NOT_IN_GGML, GgmlKernels, Product
 from smallchat.kernels.ggml_abi import CONTEXT_TENSORS, GRAPH_TENSORS, address_of
 from smallchat.kernels.quants import TensorType
+from smallchat.model.attention import exponentials
 from smallchat.model.config import Gating, ModelConfig
+from smallchat.model.eight_bit import EightBitAttention
 from smallchat.model.graphs import (
     AttentionGraph,
     Buffers,
@@ -37,7 +39,7 @@ from smallchat.model.graphs import (
     RepackedExperts,
     Store,
 )
-from smallchat.model.kv_cache import STEP, KVCache
+from smallchat.model.kv_cache import KVCache
 from smallchat.model.share import Piece, neuron_unit
 from smallchat.model.weights import ExpertMatrices, Weights
 
@@ -54,6 +56,8 @@ gathering costs 134 ns a row, its product 70 cached, a row of the whole product 
 TENSORS, EXPERT_TENSORS, HEAD_TENSORS = 64, 14, 3
 """Tensors of all graphs of a layer at the most: those of any layer, and more for each expert that a token
 uses and each KV head."""
+STEP = 32
+"""Numbers of a row that the half-precision product takes together."""
 FADE = 0.5
 """Weight of the latest token in a layer's share of active neurons."""
 
@@ -69,6 +73,10 @@ class SingleToken:
         self._buffers = Buffers(config, decoder.heads, decoder.team)
         self._own_rows_at = address_of(self._buffers.rows) + decoder.output_rows[0] * 4
         self._enter = [EnterGraph(kernels.context, self._buffers, first) for first in (True, False)]
+        buffers = self._buffers
+        self._whole = EightBitAttention(
+            buffers.projected, buffers.groups, buffers.mixed, whole_numbers.choose()
+        )
         self._graphs: dict[tuple[object, ...], Any] = {}
         self._ask = kernels.product(TensorType.F32, "guess")
         self._guessed = np.empty(config.experts, np.float32)
@@ -155,47 +163,28 @@ class SingleToken:
     def _attend(self, layer: _Layer, graph: AttentionGraph, position: int) -> None:
         buffers, store = self._buffers, layer.store
         slot, t = position % store.capacity, min(position + 1, store.capacity)
+        if store.whole:
+            graph(layer.attention_norm, layer.projections, store, slot, t, t)
+            self._whole(store.entries, slot, t)
+            return
         # A whole number of steps of the half-precision product, whose rest is slow.
-        padded = -(-t // STEP) * STEP if store.transposed else t
+        padded = -(-t // STEP) * STEP
         scores = buffers.scores_of(padded)
         graph(layer.attention_norm, layer.projections, store, slot, t, padded)
-        if not store.transposed:
-            self._keys_in_8_bit(store, slot, t)
-        # `softmax`, without memory of its own; divided at the end, where there are fewer numbers.
-        seen, column = scores[:, :t], buffers.column
-        np.maximum.reduce(seen, axis=1, keepdims=True, out=column)
-        np.subtract(seen, column, out=seen)
-        np.exp(seen, out=seen)
-        np.add.reduce(seen, axis=1, keepdims=True, out=column)
-        self._mix(store, scores, t)
-        np.divide(buffers.mixed, column, out=buffers.mixed)
+        exponentials(scores[:, :t], buffers.column)
+        scores[:, t:] = 0
+        self._mix(store, padded)
+        # Divided at the end, where there are fewer numbers.
+        np.divide(buffers.mixed, buffers.column, out=buffers.mixed)
 
-    def _mix(self, store: Store, scores: Floats, t: int) -> None:
-        """p v: `scores` is [heads, t], or more where the rest is to weigh nothing."""
-        size, padded = self._config.head_size, scores.shape[1]
-        if not store.transposed:
-            for reader in self._buffers.readers:
-                weights = scores[reader.start : reader.stop]
-                reader.mixed[:] = self._kernels.matmul_transposed(weights, store.values(reader.kv, t))
-            return
-        if padded > t:
-            scores[:, t:] = 0
-        product, at = self._kernels.product(store.kind, "values"), self._buffers.scores_at
+    def _mix(self, store: Store, t: int) -> None:
+        """p v: the weights are `Buffers.scores`, [heads, t]."""
+        size, product = self._config.head_size, self._kernels.product(store.kind, "values")
         for reader in self._buffers.readers:
             product(
-                *(store.values_at[reader.kv], size, padded, store.values_row, at + reader.start * padded * 4),
-                *(reader.stop - reader.start, reader.mixed_at, size * 4),
-            )
-
-    def _keys_in_8_bit(self, store: Store, slot: int, t: int) -> None:
-        """The KV cache's new entry, and scores, where ggml cannot write the cache's type into its layout."""
-        buffers, size = self._buffers, self._config.head_size
-        store.cache.put(slot, buffers.k[None], buffers.v[None])
-        product = self._kernels.product(store.kind, "keys")
-        for reader in buffers.readers:
-            product(
-                *(store.keys_at[reader.kv], t, size, store.row, reader.queries_at),
-                *(reader.stop - reader.start, buffers.scores_at + reader.start * t * 4, t * 4),
+                *(store.values_at[reader.kv], size, t, store.values_row),
+                *(self._buffers.scores_at + reader.start * t * 4, reader.stop - reader.start),
+                *(reader.mixed_at, size * 4),
             )
 
     def _feed_forward(self, layer: _Layer, experts: list[int], weights: list[float]) -> None:
