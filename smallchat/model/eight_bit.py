@@ -68,18 +68,18 @@ class EightBitAttention:
         """p v: float32 [h, t], of whole numbers up to `LARGEST`, and int8 [D, t or more] → float32 [h, D]."""
         h, t = weights.shape
         rounded = self._rounded[: h * t].reshape(h, t)
-        digits = self._digits[: 2 * h * t].reshape(2, h, t)
+        digits = self._digits[: 2 * h * t].reshape(2 * h, t)
         np.copyto(rounded, weights, casting="unsafe")
-        np.copyto(digits[1], rounded, casting="unsafe")  # the lower byte, −128 to 127 …
+        np.copyto(digits[h:], rounded, casting="unsafe")  # the lower byte, −128 to 127 …
         rounded += np.int16(128)  # … which is what the upper one makes up for
         rounded >>= np.int16(8)
-        np.copyto(digits[0], rounded, casting="unsafe")
-        out.fill(0)
-        for low in range(0, t, LONGEST):
+        np.copyto(digits[:h], rounded, casting="unsafe")
+        sums = self._product(values[:, : min(t, LONGEST)], digits[:, :LONGEST]).astype(np.float32)
+        for low in range(LONGEST, t, LONGEST):
             high = min(low + LONGEST, t)
-            sums = self._product(values[:, low:high], digits.reshape(2 * h, t)[:, low:high])
-            for digit, worth in ((sums[:, :h], 256), (sums[:, h:], 1)):
-                out += digit.T * np.float32(worth)
+            sums += self._product(values[:, low:high], digits[:, low:high])
+        np.multiply(sums[:, :h].T, np.float32(256), out=out)
+        out += sums[:, h:].T
 
     def _make_room(self, t: int) -> None:
         heads = len(self._mixed)
