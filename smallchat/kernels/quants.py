@@ -22,8 +22,8 @@ Bytes = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
 
-SMALLEST = np.float32(np.finfo(np.float32).tiny)
-"""The least scale of whole numbers."""
+SMALLEST = np.float32(1e-30)
+"""The least scale of whole numbers: its reciprocal, times what is added up, is still a float32."""
 
 
 class TensorType(IntEnum):

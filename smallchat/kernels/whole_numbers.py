@@ -1,5 +1,5 @@
-"""Products of matrices of 8-bit whole numbers, exact in 32 bits: `numkong` computes them where it loads, else
-NumPy.
+"""Products of matrices of 8-bit whole numbers, exact in 32 bits, and their scaling: `numkong` computes them where
+it loads, else NumPy.
 
 Processors multiply four such numbers in the time of one float, and a quarter as much is read.
 """
@@ -16,52 +16,77 @@ from smallchat.kernels.ggml_abi import address_of
 
 Int8 = npt.NDArray[np.int8]
 Int32 = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float32]
 
 LONGEST = 1 << 17
 """Numbers of a row: so many products of two bytes still fit into 32 bits."""
 
+TOGETHER = 4
+"""Rows of b that numkong takes at a time: 6 and 7 (43 µs, 4000 rows of 128) take longer than 8 (36)."""
+LONG = 1024
+"""Numbers of a row from which numkong scales faster than NumPy: in one pass, but row by row."""
 
-class WholeProduct(Protocol):
-    """a bᵀ."""
 
-    def __call__(self, a: Int8, b: Int8) -> Int32:
-        """int8 [n, depth], whose rows may lie apart, and int8 [m, depth] → int32 [n, m], valid until the next
-        call. `depth` is `LONGEST` at most.
+class WholeKernels(Protocol):
+    """Not safe for use by several threads at once."""
+
+    def product(self, a: Int8, b: Int8) -> Int32:
+        """a bᵀ: int8 [n, depth], whose rows may lie apart, and int8 [m, depth] → int32 [n, m], valid until the
+        next call. `depth` is `LONGEST` at most.
+        """
+
+    def scaled(self, dots: Int32, rows: Floats, columns: Floats, offsets: Floats, out: Floats) -> None:
+        """rowᵢ · columnⱼ · dotᵢⱼ + offsetⱼ: int32 and float32 [m, n]; factors and offsets are float32 [m], [n]
+        and [n].
         """
 
 
-def choose() -> WholeProduct:
-    """numkong's product where it is there and computes right, else NumPy's."""
+def choose() -> WholeKernels:
+    """numkong's where it is there and computes right, else NumPy's."""
+    exact = NumpyWholeKernels()
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(-128, 128, (count, 70)).astype(np.int8) for count in (LONG, 3))
+    rows, columns, offsets = (rng.random(count).astype(np.float32) for count in (3, LONG, LONG))
+    out, right = np.empty((2, 3, LONG), np.float32)
     try:
-        product = NumkongProduct()
-        a, b = (
-            np.arange(-96, 96, dtype=np.int8).reshape(3, 64),
-            np.arange(-64, 64, dtype=np.int8).reshape(2, 64),
-        )
-        right = np.array_equal(product(a, b), numpy_product(a, b))
+        kernels = NumkongWholeKernels()
+        dots = kernels.product(a, b)
+        kernels.scaled(dots.T, rows, columns, offsets, out)
     except Exception:  # a broken or a changed library, whatever it raises
-        return numpy_product
-    return product if right else numpy_product
+        return exact
+    exact.scaled(exact.product(a, b).T, rows, columns, offsets, right)
+    same = np.array_equal(dots, exact.product(a, b)) and np.allclose(out, right, rtol=1e-5)
+    return kernels if same else exact
 
 
-def numpy_product(a: Int8, b: Int8) -> Int32:
-    """See `WholeProduct`."""
-    # As float64, which holds the sums exactly, so that BLAS computes them.
-    made: Int32 = np.matmul(a.astype(np.float64), b.T.astype(np.float64)).astype(np.int32)
-    return made
+class NumpyWholeKernels:
+    """See `WholeKernels`."""
+
+    def product(self, a: Int8, b: Int8) -> Int32:
+        """See `WholeKernels.product`."""
+        # As float64, which holds the sums exactly, so that BLAS computes them.
+        made: Int32 = np.matmul(a.astype(np.float64), b.T.astype(np.float64)).astype(np.int32)
+        return made
+
+    def scaled(self, dots: Int32, rows: Floats, columns: Floats, offsets: Floats, out: Floats) -> None:
+        """See `WholeKernels.scaled`."""
+        np.multiply(dots, rows[:, None], out=out, dtype=np.float32, casting="unsafe")
+        out *= columns
+        out += offsets
 
 
-class NumkongProduct:
-    """See `WholeProduct`."""
+class NumkongWholeKernels(NumpyWholeKernels):
+    """See `WholeKernels`."""
 
     def __init__(self) -> None:
         """Raises `ImportError` where the library is not there."""
         numkong = import_module("numkong")  # takes 4 ms, which only this type of KV cache is to cost
-        self._pack, self._multiply = numkong.dots_pack, numkong.dots_packed
+        self._pack, self._multiply, self._fma = numkong.dots_pack, numkong.dots_packed, numkong.fma
         self._tensor = numkong.from_pointer
         self._room = np.empty(1, np.int32)
 
-    def __call__(self, a: Int8, b: Int8) -> Int32:
+    def product(self, a: Int8, b: Int8) -> Int32:
+        """See `WholeKernels.product`."""
         shape = (len(a), len(b))
         count = shape[0] * shape[1]
         if count > self._room.size:
@@ -70,3 +95,14 @@ class NumkongProduct:
         out = self._tensor(address_of(self._room), shape, "int32")
         self._multiply(a, self._pack(b, dtype="int8"), out=out)
         return self._room[:count].reshape(shape)
+
+    def scaled(self, dots: Int32, rows: Floats, columns: Floats, offsets: Floats, out: Floats) -> None:
+        """See `WholeKernels.scaled`."""
+        at, (count, n) = address_of(out), out.shape
+        if n < LONG:
+            super().scaled(dots, rows, columns, offsets, out)
+            return
+        np.copyto(out, dots, casting="unsafe")
+        for row in range(count):
+            line = self._tensor(at + row * n * 4, (n,), "float32")
+            self._fma(line, columns, offsets, alpha=float(rows[row]), beta=1.0, out=line)

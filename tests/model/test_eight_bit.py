@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from smallchat.kernels.quants import whole_numbers
-from smallchat.kernels.whole_numbers import choose, numpy_product
+from smallchat.kernels.quants import SMALLEST, whole_numbers
+from smallchat.kernels.whole_numbers import NumpyWholeKernels, choose
 from smallchat.model import eight_bit
 from smallchat.model.attention import Group
 from smallchat.model.eight_bit import EightBitAttention
@@ -45,12 +45,12 @@ class Case:
         return np.array(out)
 
 
-@pytest.mark.parametrize("product", [numpy_product, choose()], ids=["numpy", "chosen"])
+@pytest.mark.parametrize("kernels", [NumpyWholeKernels(), choose()], ids=["numpy", "chosen"])
 @pytest.mark.parametrize(("slot", "t"), [(0, 1), (40, 41), (319, 320), (7, 320)])
-def test_it_is_the_formula(product, slot, t):
+def test_it_is_the_formula(kernels, slot, t):
     case = Case(slot)
     right = case.right(slot, t)
-    EightBitAttention(case.projected, GROUPS, case.mixed, product)(case.entries, slot, t)
+    EightBitAttention(case.projected, GROUPS, case.mixed, kernels)(case.entries, slot, t)
     assert np.abs(case.mixed - right).max() < 2e-4 * np.abs(right).max()
 
 
@@ -78,7 +78,7 @@ def test_a_longer_context_is_mixed_in_parts(monkeypatch):
 def test_values_of_zero_mix_to_zero():
     case = Case(3)
     case.entries.values[:] = 0
-    case.entries.scales[1] = np.finfo(np.float32).tiny
+    case.entries.scales[1] = SMALLEST
     case.projected[4 + KV :] = 0
     with np.errstate(all="ignore"):  # as `Decoder.forward` does
         EightBitAttention(case.projected, GROUPS, case.mixed, choose())(case.entries, 9, 10)
