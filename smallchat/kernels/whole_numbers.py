@@ -1,5 +1,5 @@
-"""Products of matrices of 8-bit whole numbers, exact in 32 bits, and their scaling: `numkong` computes them where
-it loads, else NumPy.
+"""Products of matrices of 8-bit whole numbers, exact in 32 bits, and their scaling: by `numkong` where it loads,
+else by NumPy.
 
 Processors multiply four such numbers in the time of one float, and a quarter as much is read.
 """
@@ -31,13 +31,13 @@ class WholeKernels(Protocol):
     """Not safe for use by several threads at once."""
 
     def product(self, a: Int8, b: Int8) -> Int32:
-        """a bᵀ: int8 [n, depth], whose rows may lie apart, and int8 [m, depth] → int32 [n, m], valid until the
-        next call. `depth` is `LONGEST` at most.
+        """a bᵀ: int8 [n, depth], whose rows may lie apart, and int8 [m, depth] → int32 [n, m], valid until
+        the next call. `depth` is `LONGEST` at most.
         """
 
     def scaled(self, dots: Int32, rows: Floats, columns: Floats, offsets: Floats, out: Floats) -> None:
-        """rowᵢ · columnⱼ · dotᵢⱼ + offsetⱼ: int32 and float32 [m, n]; factors and offsets are float32 [m], [n]
-        and [n].
+        """rowᵢ · columnⱼ · dotᵢⱼ + offsetⱼ: int32 [m, n] → float32 [m, n], contiguous; factors and offsets
+        are float32 [m], [n] and [n].
         """
 
 

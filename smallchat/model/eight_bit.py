@@ -2,7 +2,7 @@
 
 Queries are rounded to 8 bits as keys are. Weights are rounded to 16 bits, because a few large ones may stand
 beside thousands of small ones that count together: two digits of 8 bits each, two rows of one product. The
-scale of a value is part of its weight, in the exponent already; the sum that weights are divided by is without.
+scale of a value is part of its weight, in the exponent already, but not of the sum that weights are divided by.
 """
 
 from __future__ import annotations
