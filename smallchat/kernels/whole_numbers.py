@@ -1,5 +1,5 @@
-"""Products of matrices of 8-bit whole numbers, exact in 32 bits, and their scaling: by `numkong` where it loads,
-else by NumPy.
+"""Products of matrices of 8-bit whole numbers, exact in 32 bits, and their scaling: by `numkong`, or by NumPy
+where that does not load.
 
 Processors multiply four such numbers in the time of one float, and a quarter as much is read.
 """
@@ -64,8 +64,9 @@ class NumpyWholeKernels:
 
     def product(self, a: Int8, b: Int8) -> Int32:
         """See `WholeKernels.product`."""
-        # As float64, which holds the sums exactly, so that BLAS computes them.
-        made: Int32 = np.matmul(a.astype(np.float64), b.T.astype(np.float64)).astype(np.int32)
+        # As floats that hold the sums exactly, so that BLAS computes them.
+        floats = np.float32 if b.shape[1] <= 1024 else np.float64
+        made: Int32 = np.matmul(a.astype(floats), b.T.astype(floats)).astype(np.int32)
         return made
 
     def scaled(self, dots: Int32, rows: Floats, columns: Floats, offsets: Floats, out: Floats) -> None:

@@ -1,8 +1,8 @@
 """Attention of one token over an 8-bit KV cache, in products of whole numbers.
 
 Queries are rounded to 8 bits as keys are. Weights are rounded to 16 bits, because a few large ones may stand
-beside thousands of small ones that count together: two digits of 8 bits each, two rows of one product. The
-scale of a value is part of its weight, in the exponent already, but not of the sum that weights are divided by.
+beside thousands of small ones that count together: two digits of 8 bits each, two rows of one product. A
+value's scale is part of its weight, in the exponent already, but not of the sum that weights are divided by.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from smallchat.kernels.quants import whole_numbers
 from smallchat.kernels.whole_numbers import LONGEST, TOGETHER, WholeKernels
 from smallchat.model.attention import Group
-from smallchat.model.kv_cache import Entries
+from smallchat.model.kv_cache import Entries, spread
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,6 +35,7 @@ class EightBitAttention:
         self._projected, self._groups, self._mixed, self._kernels = projected, groups, mixed, kernels
         heads = len(mixed)
         self._totals, self._largest = np.empty((2, heads, 1), np.float32)
+        self._spread, self._turned = spread(projected.shape[1]), np.empty_like(projected)
         self._make_room(1)
 
     def __call__(self, entries: Entries, slot: int, t: int) -> None:
@@ -42,7 +43,9 @@ class EightBitAttention:
         keys, values, stored = entries
         assert stored is not None
         heads, kv = len(self._mixed), len(keys)
-        levels, scales = whole_numbers(self._projected)
+        np.matmul(self._projected[: heads + kv], self._spread, out=self._turned[: heads + kv])
+        self._turned[heads + kv :] = self._projected[heads + kv :]
+        levels, scales = whole_numbers(self._turned)
         keys[:, slot], values[:, :, slot] = levels[heads : heads + kv], levels[heads + kv :]
         stored[:, :, slot] = scales[heads:].reshape(2, kv)
         if t > self._room:

@@ -7,6 +7,7 @@ rows [t, D]; values lie dimension by dimension [D, t], so that mixing them is su
 from __future__ import annotations
 
 import contextlib
+import functools
 import mmap
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
@@ -63,11 +64,22 @@ def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
     return 2 * kv_heads * (head_size * TYPES[kind].itemsize + scale)
 
 
+@functools.cache
+def spread(size: int) -> Floats:
+    """An orthogonal matrix R, float32 [D, D]: (q R)(k R)ᵀ = q kᵀ, but a key with a few large numbers, by which
+    8 bits would round all others, becomes one of many alike (QuaRot, arXiv 2404.00456).
+    """
+    numbers = np.random.default_rng(0).standard_normal((size, size))
+    made: Floats = np.linalg.qr(numbers)[0].astype(np.float32)
+    made.setflags(write=False)
+    return made
+
+
 class Entries(NamedTuple):
     """Keys and values of some tokens as they are stored."""
 
     keys: Numbers
-    """[KV, t, D]"""
+    """[KV, t, D]; where they are whole numbers, of k · `spread`"""
     values: Numbers
     """[KV, D, t]"""
     scales: Floats | None
@@ -91,7 +103,7 @@ class Entries(NamedTuple):
         k, v = k.transpose(1, 0, 2), v.transpose(1, 0, 2)
         if kind != "q8":
             return Entries(k.astype(TYPES[kind]), v.transpose(0, 2, 1).astype(TYPES[kind]), None)
-        levels, scales = whole_numbers(np.stack([k, v]))
+        levels, scales = whole_numbers(np.stack([k @ spread(k.shape[-1]), v]))
         return Entries(levels[0], levels[1].transpose(0, 2, 1), scales)
 
     def write(self, where: Places, other: Entries, there: Places = ALL) -> None:
@@ -117,6 +129,7 @@ class Seen(NamedTuple):
         keys, _, scales = self.entries
         if scales is None:
             return kernels.matmul(queries, _matrix(keys[head, low:high]))
+        queries = queries @ spread(keys.shape[-1])
         out = np.empty((len(queries), high - low), np.float32)
         for start, stop in _pieces(low, high):
             levels = np.multiply(keys[head, start:stop], scales[0, head, start:stop, None], dtype=np.float32)

@@ -10,7 +10,7 @@ from smallchat.kernels.whole_numbers import NumpyWholeKernels, choose
 from smallchat.model import eight_bit
 from smallchat.model.attention import Group
 from smallchat.model.eight_bit import EightBitAttention
-from smallchat.model.kv_cache import Entries, token_bytes
+from smallchat.model.kv_cache import Entries, spread, token_bytes
 
 SIZE, KV, SLOTS = 24, 2, 320
 GROUPS = (Group(0, 0, 3), Group(1, 3, 4))
@@ -32,7 +32,9 @@ class Case:
 
     def right(self, slot: int, t: int) -> np.ndarray:
         """Of what is stored and of rounded queries, with the new token in its place."""
-        levels, scales = whole_numbers(self.projected)
+        turned = self.projected.copy()
+        turned[: 4 + KV] = turned[: 4 + KV] @ spread(SIZE)
+        levels, scales = whole_numbers(turned)
         rounded = (levels * scales[:, None].astype(np.float64))[:, None]
         k, v, stored = (np.array(part, np.float64) for part in self.entries)
         k, v = k * stored[0, :, :, None], v.transpose(0, 2, 1) * stored[1, :, :, None]
@@ -58,8 +60,8 @@ def test_many_small_weights_count_beside_a_large_one():
     """300 that are each a thousandth of the first: together they move what is mixed by a quarter."""
     case = Case(1)
     case.entries.keys[:] = 0
-    case.entries.keys[:, 0] = 127
-    case.entries.scales[0] = 1 / 127
+    case.entries.keys[:, 0] = np.rint(spread(SIZE).sum(axis=0) * 50)  # of a key of ones
+    case.entries.scales[0] = 1 / 50
     case.projected[:4] = np.log(1000) / SIZE
     right = case.right(300, 301)
     EightBitAttention(case.projected, GROUPS, case.mixed, choose())(case.entries, 300, 301)
