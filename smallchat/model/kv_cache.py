@@ -66,8 +66,8 @@ def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
 
 @functools.cache
 def spread(size: int) -> Floats:
-    """An orthogonal matrix R, float32 [D, D]: (q R)(k R)ᵀ = q kᵀ, but a key with a few large numbers, by which
-    8 bits would round all others, becomes one of many alike (QuaRot, arXiv 2404.00456).
+    """An orthogonal matrix R, float32 [D, D]: (q R)(k R)ᵀ = q kᵀ, but a key with a few large numbers, by
+    which 8 bits would round all others, becomes one of many alike (QuaRot, arXiv 2404.00456).
     """
     numbers = np.random.default_rng(0).standard_normal((size, size))
     made: Floats = np.linalg.qr(numbers)[0].astype(np.float32)
