@@ -351,8 +351,8 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     def _edit(self) -> None:
         try:
             self.prompt.text = edit(self.app, self.prompt.text)
-        except SmallchatError as error:
-            self.tell(str(error))
+        except SmallchatError as error:  # which may say where a text is kept: time to read it
+            self.notify(plain(str(error)), severity="warning", timeout=12, markup=False)
         self.prompt.move_cursor(self.prompt.document.end)
 
     def leave(self) -> None:
