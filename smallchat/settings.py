@@ -32,6 +32,10 @@ DEFAULT_CHECKPOINTS = 4 << 30
 TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
 
+UNSET_IF_EMPTY = ("model", "notes", "endpoint", "theme")
+"""An empty text leaves these as they are, in the configuration file as in the environment: the empty
+name of a folder would mean the one that smallchat happens to be started in."""
+
 NO_LIMIT = 0
 """A memory budget that is none."""
 
@@ -205,7 +209,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} cannot be read: a number is too long, or lists nest too deep", cure
         ) from error
-    return values
+    return {key: value for key, value in values.items() if key not in UNSET_IF_EMPTY or value != ""}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:

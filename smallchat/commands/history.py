@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from smallchat.commands.given import filled
 from smallchat.commands.printing import escaped, print_json
 from smallchat.errors import StorageError, one_line
 from smallchat.settings import UsageError
@@ -128,7 +129,14 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What export --format json wrote; - : piped.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What export --format json wrote; - : piped.",
+            callback=filled("FILE", "Give the file of an export"),
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Take in what was exported as JSON, as new conversations."""

@@ -181,6 +181,8 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], ExitCode, str]]:
         "no model's name": (["ask", "hello", "-m", ""], ExitCode.USAGE, "--model is empty"),
         "no name of a file": (["info", ""], ExitCode.USAGE, "MODEL is empty"),
         "no folder's name": (["notes", "tags", "--notes", ""], ExitCode.USAGE, "--notes is empty"),
+        "no released folder's name": (["convert", "", "new.gguf"], ExitCode.USAGE, "FOLDER is empty"),
+        "no export's name": (["history", "import", ""], ExitCode.USAGE, "FILE is empty"),
         "no terminal": ([], ExitCode.USAGE, "terminal"),
     }
 
@@ -189,6 +191,7 @@ CASES = (
     *("missing", "unknown name", "folder", "empty", "not a model", "cut", "info of a cut file", "context"),
     *("budget", "no size", "kernels", "temperature", "flag", "long prompt", "no question", "no terminal"),
     *("no model's name", "no name of a file", "no folder's name"),
+    *("no released folder's name", "no export's name"),
 )
 
 
