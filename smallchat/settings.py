@@ -197,8 +197,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
 def _from_file(path: Path) -> dict[str, Any]:
     cure = "Mend the file, or move it away"
     try:
-        if path.is_fifo():  # to read it would wait for whoever writes to it
-            raise UsageError(f"{path} is a pipe, not a file", cure)
+        if path.exists() and not path.is_file():  # to read a pipe or a device might never end
+            raise UsageError(f"{path} is not a file", cure)
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         str(values)  # fails at hexadecimal numbers so long that no error could tell of them
     except FileNotFoundError:

@@ -228,7 +228,7 @@ def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
     os.mkfifo(paths.config_file())
     done = smallchat("ask", "--model", tiny(), "hello")
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
-    assert "config.toml is a pipe" in done.stderr
+    assert "config.toml is not a file" in done.stderr
 
 
 def test_piped_bytes_that_are_no_text_are_told() -> None:
