@@ -41,6 +41,12 @@ class SmallchatError(Exception):
         super().__init__(f"{self.what}. {self.cure}" if cure else self.what)
 
 
+class PlaceError(SmallchatError):
+    """The environment names a folder that cannot be found out."""
+
+    exit_code = ExitCode.USAGE
+
+
 class ModelError(SmallchatError):
     """The model file is missing, damaged, hostile, or of a kind that smallchat does not run."""
 

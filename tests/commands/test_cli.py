@@ -208,6 +208,16 @@ def test_wrong_input_is_one_clear_line_and_the_documented_exit_code(case: str, t
         assert done.stderr.count("\n") == 1
 
 
+@posix
+@pytest.mark.parametrize("variable", ["SMALLCHAT_HOME", "HF_HOME", "HF_HUB_CACHE"])
+def test_a_home_folder_that_nobody_has_is_told(variable: str) -> None:
+    done = smallchat("paths", **{variable: "~nobody-such-user/here"})
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    told = f"smallchat: The environment variable {variable} is ~nobody-such-user/here, which is in no home "
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1
+
+
 def test_a_wrong_config_file_is_told_to_every_command() -> None:
     paths.config_file().parent.mkdir(parents=True)
     paths.config_file().write_text("threads = 'many'")
