@@ -292,6 +292,27 @@ def test_a_full_disk_behind_standard_output_is_told(command: str) -> None:
 
 
 @posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("history list", ExitCode.OK),
+        ("info nix", ExitCode.MODEL),
+        ("ask --nix", ExitCode.USAGE),
+    ],
+)
+def test_what_cannot_be_said_beside_the_work_changes_nothing_of_it(command: str, code: ExitCode) -> None:
+    well = shell(f"{SMALLCHAT} {command}")
+    gone, pipe = os.pipe()
+    os.close(gone)
+    with Path("/dev/full").open("wb") as full, os.fdopen(pipe, "wb") as unread:
+        for stderr in (full, unread):
+            arguments = [sys.executable, "-m", "smallchat", *command.split()]
+            done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=120)
+            assert (done.returncode, done.stdout) == (code, well.stdout)
+
+
+@posix
 @pytest.mark.parametrize(
     ("command", "code"),
     [
