@@ -61,6 +61,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._settings = settings
         self._load = load
         self._store = store
+        store.hurried = True
         session = Session.first(store, settings.system)
         self.dialogue = Dialogue(client, session, settings.sampling(), self.moved)
         self._keeper = Keeper(self.dialogue)
@@ -359,6 +360,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         """The app is about to end: keep what was made and typed."""
         if self.clock is not None:
             self.clock.stop()
+        self._store.hurried = False  # nothing is tried again
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
 
