@@ -405,9 +405,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except SmallchatError as error:
-        from smallchat.tui.text import one_line
-
-        print(f"smallchat: {one_line(str(error))}", file=sys.stderr)
+        print(f"smallchat: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _interrupted()

@@ -259,6 +259,11 @@ def test_a_name_with_control_characters_cannot_reach_the_terminal(tmp_path: Path
     assert "\x07" not in done.stderr
 
 
+def test_a_name_is_told_as_it_is(tmp_path: Path) -> None:
+    done = smallchat("info", str(tmp_path / "a  b.gguf"))
+    assert "a  b.gguf" in done.stderr
+
+
 @posix
 def test_a_reader_that_goes_away_is_no_error() -> None:
     command = f"ask --model {tiny()} --max-tokens 200 --raw the"
