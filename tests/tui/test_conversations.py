@@ -298,6 +298,7 @@ async def test_another_program_that_holds_the_file_does_not_hold_the_screen_up(
         await run.ask("last")
         threading.Timer(3 * BRIEF_SECONDS, other.execute, ["ROLLBACK"]).start()
         await run.app.action_quit()  # nothing is tried again then: this waits
+        await run.until(lambda: not run.app.is_running)
         assert [text for _, text, _ in run.stored()][4:] == ["last", ""]
 
 
