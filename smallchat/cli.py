@@ -306,7 +306,12 @@ def pull(
 @app.command()
 def convert(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="config.json, safetensors, tokenizer.json.")
+        str,
+        typer.Argument(
+            metavar="FOLDER",
+            help="config.json, safetensors, tokenizer.json.",
+            callback=filled("FOLDER", "Give the folder of a released model"),
+        ),
     ],
     out: Out,
     kind: Kind = "q4_0",
@@ -317,7 +322,7 @@ def convert(
     """A GGUF from a released folder of safetensors; stopped, it goes on."""
     from smallchat.commands import convert
 
-    convert.convert(folder, out, kind, transpose_down, force, as_json)
+    convert.convert(Path(folder), out, kind, transpose_down, force, as_json)
 
 
 @app.command()
@@ -400,9 +405,7 @@ def main() -> None:
         finally:
             sys.stdout.flush()
     except SmallchatError as error:
-        from smallchat.tui.text import one_line
-
-        print(f"smallchat: {one_line(str(error))}", file=sys.stderr)
+        print(f"smallchat: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         _interrupted()

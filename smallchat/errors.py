@@ -25,8 +25,11 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130  # Ctrl+C
 
 
-def one_line(text: str) -> str:
-    """`text` with escapes for line breaks and for whatever a terminal would obey: files hold anything."""
+def legible(text: str) -> str:
+    """`text` on one line: escapes stand for line breaks and for whatever a terminal would obey.
+
+    Names of files stay what they are, spaces included, so that they can be copied.
+    """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
@@ -36,9 +39,15 @@ class SmallchatError(Exception):
     exit_code: ExitCode = ExitCode.UNEXPECTED
 
     def __init__(self, what: str, cure: str = "") -> None:
-        self.what = one_line(what)
-        self.cure = one_line(cure)
+        self.what = legible(what)
+        self.cure = legible(cure)
         super().__init__(f"{self.what}. {self.cure}" if cure else self.what)
+
+
+class PlaceError(SmallchatError):
+    """The environment names a folder that cannot be found out."""
+
+    exit_code = ExitCode.USAGE
 
 
 class ModelError(SmallchatError):

@@ -1,7 +1,8 @@
 """Where smallchat keeps its files: the one place that knows.
 
 Each folder is the operating system's own (`platformdirs`); `SMALLCHAT_HOME` puts all of them below one
-folder instead, which is what the tests and portable installs use.
+folder instead, which is what the tests and portable installs use. A home folder in it that nobody has is a
+`PlaceError`, whichever place is asked for.
 """
 
 from __future__ import annotations
@@ -12,12 +13,24 @@ from pathlib import Path
 
 import platformdirs
 
+from smallchat.errors import PlaceError
+
 APP = "smallchat"
 
 
+def named_by(variable: str) -> Path | None:
+    """The folder that an environment variable names; None: it is not set, or empty. Raises `PlaceError`."""
+    name = os.environ.get(variable)
+    try:
+        return Path(name).expanduser() if name else None
+    except RuntimeError as error:
+        what = f"The environment variable {variable} is {name}, which is in no home folder that is known"
+        raise PlaceError(what, "Set it to the whole path of a folder") from error
+
+
 def _folder(kind: str, default: str) -> Path:
-    home = os.environ.get("SMALLCHAT_HOME")
-    return Path(home).expanduser() / kind if home else Path(default)
+    home = named_by("SMALLCHAT_HOME")
+    return home / kind if home else Path(default)
 
 
 def data() -> Path:

@@ -32,6 +32,10 @@ DEFAULT_CHECKPOINTS = 4 << 30
 TABLES = ("personas", "keys")
 """Settings that hold names with texts; only the configuration file can."""
 
+UNSET_IF_EMPTY = ("model", "notes", "endpoint", "theme")
+"""An empty text leaves these as they are, in the configuration file as in the environment: the empty
+name of a folder would mean the one that smallchat happens to be started in."""
+
 NO_LIMIT = 0
 """A memory budget that is none."""
 
@@ -193,8 +197,8 @@ def load(flags: Mapping[str, Any], environment: Mapping[str, str] = os.environ) 
 def _from_file(path: Path) -> dict[str, Any]:
     cure = "Mend the file, or move it away"
     try:
-        if path.is_fifo():  # to read it would wait for whoever writes to it
-            raise UsageError(f"{path} is a pipe, not a file", cure)
+        if path.exists() and not path.is_file():  # to read a pipe or a device might never end
+            raise UsageError(f"{path} is not a file", cure)
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         str(values)  # fails at hexadecimal numbers so long that no error could tell of them
     except FileNotFoundError:
@@ -205,7 +209,7 @@ def _from_file(path: Path) -> dict[str, Any]:
         raise UsageError(
             f"{path} cannot be read: a number is too long, or lists nest too deep", cure
         ) from error
-    return values
+    return {key: value for key, value in values.items() if key not in UNSET_IF_EMPTY or value != ""}
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:

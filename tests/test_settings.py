@@ -29,6 +29,14 @@ def test_flag_beats_environment_beats_file() -> None:
     assert (loaded.mem, loaded.threads, loaded.context) == (3 << 30, 2, 1000)
 
 
+@pytest.mark.parametrize("name", ["model", "notes", "endpoint", "theme"])
+def test_an_empty_name_is_none(name: str) -> None:
+    write_config(f'{name} = ""\n')
+    assert settings.load({}, {}) == Settings()
+    paths.config_file().write_text(f'{name} = "one"\n', encoding="utf-8")
+    assert getattr(settings.load({}, {f"SMALLCHAT_{name.upper()}": ""}), name) == "one"
+
+
 @pytest.mark.parametrize(("text", "size"), [("0", 0), (0, 0), ("2G", 2 << 30)])
 def test_checkpoints_may_be_none(text, size) -> None:
     assert settings.load({"checkpoints": text}, {}).checkpoints == size

@@ -25,12 +25,17 @@ _CURES = {
 """By what their messages hold."""
 
 
+class BusyError(StorageError):
+    """Another program is using the file, which may be over in a moment."""
+
+
 def explained(error: sqlite3.Error | OSError, path: Path) -> StorageError:
     """The same as a `StorageError` about `path`."""
     said = (error.strerror if isinstance(error, OSError) else None) or str(error)
     for sign, (what, cure) in _CURES.items():
         if sign in said:
-            return StorageError(f"Conversations in {path}: {what[0].lower()}{what[1:]}", cure)
+            kind = BusyError if sign == "locked" else StorageError
+            return kind(f"Conversations in {path}: {what[0].lower()}{what[1:]}", cure)
     return StorageError(f"Conversations in {path}: {said}", "See that the file and its folder are in order")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,7 +31,10 @@ def personas(named: Mapping[str, str], folder: Path) -> dict[str, str]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # to read a pipe or a device might never end
+            raise StorageError(f"The persona {path} is not a file", "Move it away")
+        if status.st_size > MOST_BYTES:
             what = f"The persona {path} is larger than {MOST_BYTES:,} bytes"
             raise StorageError(what, "Shorten it")
         return path.read_text(encoding="utf-8").strip()

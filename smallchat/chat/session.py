@@ -164,7 +164,8 @@ class Session:
     def save(self) -> bool:
         """Write all that is new; False, and `problem`, where that failed."""
         try:
-            self._save()
+            with self.store.retried():
+                self._save()
         except StorageError as error:
             self.problem = error
             return False

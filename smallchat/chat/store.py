@@ -22,6 +22,8 @@ from smallchat.utf8 import encodable
 
 BUSY_SECONDS = 2.0
 """How long to wait for another smallchat that is writing. Longer would freeze the screen."""
+BRIEF_SECONDS = 0.1
+"""… with what is tried again anyway, where a screen stands still meanwhile."""
 
 UNDO_SECONDS = 86_400.0
 """After a crash, deleted conversations stay hidden so long before they are removed."""
@@ -50,6 +52,8 @@ class Store:
         self.path = path
         self._hidden: set[int] = set()
         """Conversations that were deleted here."""
+        self.hurried = False
+        """A screen stands still while something is saved here: see `retried`."""
         self.purged: list[int] = []
         """Conversations that were removed for good since the file was opened."""
         with self._told():
@@ -330,6 +334,22 @@ class Store:
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK")
                 raise
+
+    @contextlib.contextmanager
+    def retried(self) -> Iterator[None]:
+        """What fails within is tried again later: where it hurries, another program is waited for briefly."""
+        if not self.hurried:
+            yield
+            return
+        self._wait_for_others(BRIEF_SECONDS)
+        try:
+            yield
+        finally:
+            self._wait_for_others(BUSY_SECONDS)
+
+    def _wait_for_others(self, seconds: float) -> None:
+        with self._told():
+            self.connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -120,9 +120,8 @@ def take_in(store: Store, text: str) -> list[int]:
     read = _Reader(data, "the file")
     if read.text("format") != FORMAT or read.whole("version", 1 << 30) != VERSION:
         raise _damaged(f'it does not say "{FORMAT}", version {VERSION}')
-    conversations = [_read_conversation(one) for one in read.items("conversations")]
     with store.transaction(durable=True):
-        return [_add(store, values, turns, last) for values, turns, last in conversations]
+        return [_add(store, *_read_conversation(one)) for one in read.items("conversations")]
 
 
 def _add(store: Store, values: Mapping[str, Any], turns: Sequence[Turn], last: Turn | None) -> int:
@@ -234,11 +233,14 @@ class _Reader:
             raise self._wrong(name)
         return float(value)
 
-    def items(self, name: str) -> list[_Reader]:
+    def items(self, name: str) -> Iterator[_Reader]:
+        """Each object of a list, which is empty then: nothing lies beside what was made of it."""
         value = self._data.get(name)
         if not isinstance(value, list):
             raise self._wrong(name)
-        return [_Reader(one, f"{name} {number}") for number, one in enumerate(value, 1)]
+        value.reverse()
+        for number in range(1, len(value) + 1):
+            yield _Reader(value.pop(), f"{name} {number}")
 
     def settings(self, name: str, *counts: str) -> dict[str, float | int | None]:
         """Fields of `Sampling` with values that it allows; `counts` may be there too."""

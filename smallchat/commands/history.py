@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from smallchat.commands.given import filled
 from smallchat.commands.printing import escaped, print_json
-from smallchat.errors import StorageError, one_line
+from smallchat.errors import StorageError, legible
 from smallchat.settings import UsageError
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def export(
         text = transfer.exported(store, chosen, form)
     if out is not None:
         write_new(meant(out), text)
-        print(f"Written: {one_line(str(out))}", file=sys.stderr)
+        print(f"Written: {legible(str(out))}", file=sys.stderr)
     elif form == "json":
         sys.stdout.write(escaped(text))
     else:
@@ -128,7 +129,14 @@ def export(
 
 @app.command("import")
 def import_(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What export --format json wrote; - : piped.")],
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE",
+            help="What export --format json wrote; - : piped.",
+            callback=filled("FILE", "Give the file of an export"),
+        ),
+    ],
     as_json: Json = False,
 ) -> None:
     """Take in what was exported as JSON, as new conversations."""
@@ -234,7 +242,7 @@ def _date(seconds: float) -> str:
 
 
 def _say(text: str, file: Any = None) -> None:
-    print(one_line(text), file=file or sys.stdout)
+    print(legible(text), file=file or sys.stdout)
 
 
 def _write(text: str) -> None:

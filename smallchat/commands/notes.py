@@ -13,7 +13,7 @@ import typer
 from smallchat import settings
 from smallchat.commands.given import filled
 from smallchat.commands.printing import print_json
-from smallchat.errors import NotesError, one_line
+from smallchat.errors import NotesError, legible
 from smallchat.settings import Settings, UsageError
 
 if TYPE_CHECKING:
@@ -218,4 +218,4 @@ def _marked(snippet: str, marks: tuple[tuple[int, int], ...]) -> str:
 
 
 def _say(text: str, file: Any = None) -> None:
-    print(one_line(text), file=file or sys.stdout)
+    print(legible(text), file=file or sys.stdout)

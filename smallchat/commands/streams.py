@@ -20,26 +20,26 @@ def prepare() -> None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115
             os.set_inheritable(stream.fileno(), True)
             setattr(sys, name, stream)
-    for name in ("stdout", "stderr"):
+    for name, kind in (("stdout", _Output), ("stderr", _Narration)):
         out = getattr(sys, name)
         if isinstance(out, io.TextIOWrapper) and out is getattr(sys, f"__{name}__"):
             # "replace": a terminal that is not UTF-8 shows what it can.
-            told = _Output(out.buffer, out.encoding, "replace", None, out.line_buffering, out.write_through)
+            told = kind(out.buffer, out.encoding, "replace", None, out.line_buffering, out.write_through)
             setattr(sys, name, told)
 
 
 class _Output(io.TextIOWrapper):
-    """Standard output or error, which says itself why it takes no more, before Typer or anyone else guesses.
+    """Standard output, which says itself why it takes no more, before Typer or anyone else guesses.
 
     Raises `UsageError`; `SystemExit` with 0 where the reader went away, as `head` does: nothing is wrong, and
     there is nobody to tell.
     """
 
     def write(self, text: str) -> int:
-        if text == "":  # Click asks so for the kind of stream, and no error would reach anybody
-            return 0
-        with self._told():
-            return super().write(text)
+        if text != "":  # Click asks so for the kind of stream, and no error would reach anybody
+            with self._told():
+                super().write(text)
+        return len(text)
 
     def flush(self) -> None:
         with self._told():
@@ -52,7 +52,17 @@ class _Output(io.TextIOWrapper):
         except OSError as error:
             # What is left in the buffer is written once more when Python ends.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.fileno())
-            if isinstance(error, BrokenPipeError):
-                sys.exit(ExitCode.OK)
-            what = f"Standard output cannot be written: {error.strerror}"
-            raise UsageError(what, "Send it to another place") from error
+            self._fail(error)
+
+    def _fail(self, error: OSError) -> None:
+        if isinstance(error, BrokenPipeError):
+            sys.exit(ExitCode.OK)
+        what = f"Standard output cannot be written: {error.strerror}"
+        raise UsageError(what, "Send it to another place") from error
+
+
+class _Narration(_Output):
+    """Standard error: what is said there beside the work may be lost, and changes nothing of the work."""
+
+    def _fail(self, error: OSError) -> None:
+        pass

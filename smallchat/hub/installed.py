@@ -58,16 +58,19 @@ class Installed:
 
 
 def hub_cache() -> Path:
-    """The hub client's own cache, by its rules: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the home folder."""
-    if cache := os.environ.get("HF_HUB_CACHE"):
-        return Path(cache).expanduser()
-    if home := os.environ.get("HF_HOME"):
-        return Path(home).expanduser() / "hub"
+    """The hub client's own cache, by its rules: HF_HUB_CACHE, HF_HOME, XDG_CACHE_HOME, the home folder.
+
+    Raises `PlaceError`.
+    """
+    if cache := paths.named_by("HF_HUB_CACHE"):
+        return cache
+    if home := paths.named_by("HF_HOME"):
+        return home / "hub"
     return _cache() / "huggingface" / "hub"
 
 
 def folders() -> list[tuple[str, Path, str]]:
-    """(place, folder, pattern of the files in it), ours first; they need not exist."""
+    """(place, folder, pattern of the files in it), ours first; they need not exist. Raises `PlaceError`."""
     home = Path.home()
     llama = os.environ.get("LLAMA_CACHE")
     system = {"darwin": home / "Library" / "Caches", "win32": home / "AppData" / "Local"}
@@ -140,4 +143,4 @@ def _files(folder: Path, pattern: str) -> list[Path]:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    return paths.named_by("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from textual.app import App, SuspendNotSupported
 
 from smallchat.errors import SmallchatError
+from smallchat.tui.attachments import AttachmentError, decoded
 
 _PLUS_LINE = (
     "vi",
@@ -37,18 +39,28 @@ _FALLBACKS = ("nano", "vi", "notepad")
 def edit(app: App[object], text: str) -> str:
     """`text` as it comes back from the editor, which has the whole terminal meanwhile.
 
-    Raises `SmallchatError` where no editor can be run, or no text comes back; the text is then as it was.
+    Raises `SmallchatError` where no editor can be run, or no text comes back; the text is then as it was. A
+    file that holds something else than text in UTF-8 is left for the user, and the error says where.
     """
     command = _editor()
     try:
-        with tempfile.TemporaryDirectory(prefix="smallchat-") as folder:
+        with contextlib.ExitStack() as cleaning:
+            folder = tempfile.mkdtemp(prefix="smallchat-")
+            cleaning.callback(shutil.rmtree, folder, ignore_errors=True)
             file = Path(folder) / "message.md"
             file.write_text(text, encoding="utf-8", errors="replace")
             if code := _run(app, [*command, str(file)]):
                 raise SmallchatError(
                     f"The editor {command[0]} ended with code {code}", "The message is as it was"
                 )
-            return file.read_text(encoding="utf-8", errors="replace").removesuffix("\n")
+            try:
+                return decoded(str(file), file.read_bytes()).removesuffix("\n")
+            except AttachmentError as error:
+                cleaning.pop_all()  # what was typed is nowhere else
+                raise SmallchatError(
+                    error.what,
+                    "The message is as it was, and that file is kept: save it as UTF-8, and paste it",
+                ) from None
     except OSError as error:
         what = f"The file for the editor {command[0]} cannot be written or read: {error}"
         raise SmallchatError(what, "The message is as it was") from error

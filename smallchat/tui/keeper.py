@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from smallchat.chat.failures import BusyError
 from smallchat.chat.records import Attached, Turn
 from smallchat.errors import StorageError
 from smallchat.tui.dialogue import Dialogue
 
 SAVE_EVERY = 0.5
 """Seconds between two savings: what a crash can cost at the most."""
-TRY_AGAIN = 5.0
-"""… after one that failed: where another program holds the file, each holds up the screen."""
+TRY_AGAIN = 4.0
+"""… at the most after one that failed: where another program holds the file, each holds up the screen."""
+LASTING = 3
+"""Tries in a row that fail before it is told that another program is using the file: it may only be slow."""
 
 
 class Keeper:
@@ -26,6 +29,8 @@ class Keeper:
         self._key = dialogue.session.id
         """The conversation for which `_saved` is kept; None: one that has no message yet."""
         self._draft_problem: StorageError | None = None
+        self._failed = 0
+        """Tries in a row that failed; `LASTING` means more, too."""
         self.edited: Turn | None = None
         """The message that is being said in other words; what is typed then is kept apart from the draft."""
 
@@ -36,8 +41,11 @@ class Keeper:
 
     @property
     def problem(self) -> StorageError | None:
-        """Why something is not saved; None: all is well."""
-        return self._dialogue.session.problem or self._draft_problem
+        """Why something is not saved; None: all is well, or may be in a moment."""
+        session = self._dialogue.session
+        found = session.problem or self._draft_problem
+        passing = session.store.hurried and isinstance(found, BusyError) and self._failed < LASTING
+        return None if passing else found
 
     def restore(self) -> str:
         """What was being typed in the conversation that is open now: another wording, else the draft."""
@@ -78,15 +86,18 @@ class Keeper:
         """Say it: the message is saved first, then the draft is forgotten."""
         self._dialogue.send(text, given, (), attached)
         self._draft = ""
-        self._save_draft()
+        with self._dialogue.session.store.retried():
+            self._save_draft()
 
     def save_when_due(self) -> None:
         """Save what is new, unless that was done or tried just now."""
         if time.monotonic() < self._due or not (self.pending or self._dialogue.answer is not None):
             return
         self._dialogue.save()
-        self.save_draft(self._draft)
-        self._due = time.monotonic() + (TRY_AGAIN if self.pending else SAVE_EVERY)
+        with self._dialogue.session.store.retried():
+            self.save_draft(self._draft)
+        self._failed = min(self._failed + 1, LASTING) if self.pending else 0
+        self._due = time.monotonic() + min(SAVE_EVERY * 2**self._failed, TRY_AGAIN)
 
     def save_draft(self, text: str) -> None:
         """Save the draft now: its conversation is about to be left."""

@@ -31,7 +31,7 @@ def pasted(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """`plain` text on one line."""
+    """`plain` text on one line, each space of whatever kind and number a single one: for titles and lists."""
     return " ".join(plain(text).split())
 
 

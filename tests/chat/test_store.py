@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from smallchat.chat import schema
-from smallchat.chat.failures import set_aside
+from smallchat.chat.failures import BusyError, set_aside
 from smallchat.chat.records import Turn
 from smallchat.chat.search import Search
 from smallchat.chat.session import Session
-from smallchat.chat.store import MEMORY, Store
+from smallchat.chat.store import BUSY_SECONDS, MEMORY, Store
 from smallchat.errors import StorageError
 
 
@@ -444,6 +444,20 @@ def test_another_program_holding_the_file_is_told(store: Store, path: Path) -> N
     other.execute("ROLLBACK")
     assert session.save()
     assert texts(store, session.id or 0) == ["hello"]
+
+
+def test_what_is_tried_again_waits_briefly_where_a_screen_stands_still(store: Store, path: Path) -> None:
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    store.hurried = True
+    began = time.monotonic()
+    session = Session(store)
+    session.ask("hello")
+    assert isinstance(session.problem, BusyError)
+    assert time.monotonic() - began < BUSY_SECONDS
+    other.execute("ROLLBACK")
+    assert session.save()
+    assert store.connection.execute("PRAGMA busy_timeout").fetchone()[0] == BUSY_SECONDS * 1000
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions as POSIX has them")

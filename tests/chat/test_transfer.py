@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -159,6 +160,7 @@ HOSTILE = {
     "sources": damaged(put("sources", [{"path": 1}], 1)),
     "tokens": damaged(put("tokens", 1.5, 1)),
     "edited": damaged(put("edited", 1, 1)),
+    "another after a sound one": damaged(lambda told, _: told["conversations"].append({})),
     "attached": damaged(put("attached", [{"label": "a", "tokens": 1, "start": -1, "end": 2}], 0)),
 }
 
@@ -169,6 +171,23 @@ def test_a_file_of_anyone_changes_nothing(store: Store, text: str) -> None:
     with pytest.raises(StorageError, match="no conversations of smallchat"):
         transfer.take_in(store, text)
     assert [one.title for one in store.conversations()] == ["Here already"]
+
+
+def test_a_large_file_takes_little_more_memory_than_to_parse_it(store: Store) -> None:
+    talk(store)
+    told = data(store)
+    told["conversations"] *= 300
+    text = json.dumps(told)
+    tracemalloc.start()
+    try:
+        parsed = json.loads(text)
+        _, alone = tracemalloc.get_traced_memory()
+        del parsed
+        tracemalloc.reset_peak()
+        transfer.take_in(store, text)
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * alone
+    finally:
+        tracemalloc.stop()
 
 
 def test_what_is_odd_but_sound_is_taken_in(store: Store) -> None:

@@ -181,6 +181,8 @@ def wrong_inputs(folder: Path) -> dict[str, tuple[list[str], ExitCode, str]]:
         "no model's name": (["ask", "hello", "-m", ""], ExitCode.USAGE, "--model is empty"),
         "no name of a file": (["info", ""], ExitCode.USAGE, "MODEL is empty"),
         "no folder's name": (["notes", "tags", "--notes", ""], ExitCode.USAGE, "--notes is empty"),
+        "no released folder's name": (["convert", "", "new.gguf"], ExitCode.USAGE, "FOLDER is empty"),
+        "no export's name": (["history", "import", ""], ExitCode.USAGE, "FILE is empty"),
         "no terminal": ([], ExitCode.USAGE, "terminal"),
     }
 
@@ -189,6 +191,7 @@ CASES = (
     *("missing", "unknown name", "folder", "empty", "not a model", "cut", "info of a cut file", "context"),
     *("budget", "no size", "kernels", "temperature", "flag", "long prompt", "no question", "no terminal"),
     *("no model's name", "no name of a file", "no folder's name"),
+    *("no released folder's name", "no export's name"),
 )
 
 
@@ -203,6 +206,16 @@ def test_wrong_input_is_one_clear_line_and_the_documented_exit_code(case: str, t
     if case != "flag":
         assert done.stderr.startswith("smallchat: ")
         assert done.stderr.count("\n") == 1
+
+
+@posix
+@pytest.mark.parametrize("variable", ["SMALLCHAT_HOME", "HF_HOME", "HF_HUB_CACHE"])
+def test_a_home_folder_that_nobody_has_is_told(variable: str) -> None:
+    done = smallchat("paths", **{variable: "~nobody-such-user/here"})
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
+    told = f"smallchat: The environment variable {variable} is ~nobody-such-user/here, which is in no home "
+    assert done.stderr.startswith(told)
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_wrong_config_file_is_told_to_every_command() -> None:
@@ -225,7 +238,7 @@ def test_a_pipe_is_no_file_to_wait_for(tmp_path: Path) -> None:
     os.mkfifo(paths.config_file())
     done = smallchat("ask", "--model", tiny(), "hello")
     assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
-    assert "config.toml is a pipe" in done.stderr
+    assert "config.toml is not a file" in done.stderr
 
 
 def test_piped_bytes_that_are_no_text_are_told() -> None:
@@ -244,6 +257,11 @@ def test_a_name_with_control_characters_cannot_reach_the_terminal(tmp_path: Path
     assert done.returncode == ExitCode.MODEL
     assert "\x1b" not in done.stderr
     assert "\x07" not in done.stderr
+
+
+def test_a_name_is_told_as_it_is(tmp_path: Path) -> None:
+    done = smallchat("info", str(tmp_path / "a  b.gguf"))
+    assert "a  b.gguf" in done.stderr
 
 
 @posix
@@ -276,6 +294,27 @@ def test_a_full_disk_behind_standard_output_is_told(command: str) -> None:
     assert done.returncode == ExitCode.USAGE
     assert done.stderr.startswith("smallchat: Standard output cannot be written: No space left")
     assert done.stderr.count("\n") == 1
+
+
+@posix
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no disk that is always full")
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("history list", ExitCode.OK),
+        ("info nix", ExitCode.MODEL),
+        ("ask --nix", ExitCode.USAGE),
+    ],
+)
+def test_what_cannot_be_said_beside_the_work_changes_nothing_of_it(command: str, code: ExitCode) -> None:
+    well = shell(f"{SMALLCHAT} {command}")
+    gone, pipe = os.pipe()
+    os.close(gone)
+    with Path("/dev/full").open("wb") as full, os.fdopen(pipe, "wb") as unread:
+        for stderr in (full, unread):
+            arguments = [sys.executable, "-m", "smallchat", *command.split()]
+            done = subprocess.run(arguments, stdout=subprocess.PIPE, stderr=stderr, text=True, timeout=120)
+            assert (done.returncode, done.stdout) == (code, well.stdout)
 
 
 @posix

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
+import tempfile
+from pathlib import Path
 
 import pytest
 from textual import events
@@ -335,6 +338,27 @@ async def test_an_editor_that_gives_nothing_back_leaves_the_message(monkeypatch:
             await run.pilot.press("ctrl+g")
             await run.until(lambda told=told: any(told in one.message for one in run.app._notifications))
             assert run.prompt.text == "my message"
+
+
+async def test_what_an_editor_wrote_in_another_encoding_is_kept_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    written = "Grüße an draußen".encode("latin-1")
+    (tmp_path / "written").write_bytes(written)
+    async with running() as run:
+        monkeypatch.setattr(run.app, "suspend", contextlib.nullcontext)
+        monkeypatch.setenv("VISUAL", f"cp {shlex.quote(str(tmp_path / 'written'))}")
+        await run.type("my draft")
+        await run.pilot.press("ctrl+g")
+        await run.until(lambda: run.app._notifications)
+        (kept,) = tmp_path.glob("smallchat-*/message.md")
+        assert [f"{kept} is no text in UTF-8" in one.message for one in run.app._notifications] == [True]
+        assert (run.prompt.text, kept.read_bytes()) == ("my draft", written)
+        (tmp_path / "written").write_bytes("Grüße\r\n".encode("utf-16"))
+        await run.pilot.press("ctrl+g")
+        await run.until(lambda: run.prompt.text == "Grüße")
+    assert list(tmp_path.glob("smallchat-*")) == [kept.parent]
 
 
 async def test_nothing_moves_while_nothing_happens() -> None:

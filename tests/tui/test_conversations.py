@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
+import time
 
 import pytest
 
 from smallchat import paths
 from smallchat.chat.records import Conversation
 from smallchat.chat.session import Session
-from smallchat.chat.store import Store
+from smallchat.chat.store import BRIEF_SECONDS, BUSY_SECONDS, Store
 from smallchat.tui import garbage, keeper
 from smallchat.tui.screens.problem import ProblemScreen
 from smallchat.tui.widgets.transcript import transcript
@@ -273,6 +275,31 @@ async def test_what_could_not_be_saved_is_tried_again_without_a_key(monkeypatch:
         assert run.chat.dialogue.session.problem is not None
         store.connection.execute("PRAGMA max_page_count = 1000000")
         await run.until(lambda: run.stored()[-1] == ("assistant", "big " * 8000, "complete"))
+
+
+async def test_another_program_that_holds_the_file_does_not_hold_the_screen_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "TRY_AGAIN", 0.05)
+    async with running() as run:
+        await run.answer("before", "fine")
+        other = sqlite3.connect(paths.conversations(), isolation_level=None, check_same_thread=False)
+        other.execute("BEGIN EXCLUSIVE")
+        began = time.monotonic()
+        await run.ask("meanwhile")
+        assert time.monotonic() - began < BUSY_SECONDS
+        assert not any(one.title == "Not saved" for one in run.app._notifications)
+        run.engine.answer("still here")
+        await run.shows("still here", "Not saved")
+        other.execute("ROLLBACK")
+        await run.until(lambda: not run.chat._keeper.pending)
+        assert [text for _, text, _ in run.stored()] == ["before", "fine", "meanwhile", "still here"]
+        other.execute("BEGIN EXCLUSIVE")
+        await run.ask("last")
+        threading.Timer(3 * BRIEF_SECONDS, other.execute, ["ROLLBACK"]).start()
+        await run.app.action_quit()  # nothing is tried again then: this waits
+        await run.until(lambda: not run.app.is_running)
+        assert [text for _, text, _ in run.stored()][4:] == ["last", ""]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a file in use cannot be moved")

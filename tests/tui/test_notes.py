@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from smallchat.tui import commands
 from smallchat.tui.keys import KeyNames
 from smallchat.tui.screens.change import ChangeScreen
 from smallchat.tui.screens.notes import NotesScreen
-from tests.support.scripted_engine import ScriptedEngine
+from tests.support.scripted_engine import READY, ScriptedEngine
 from tests.tui.running import Running, running
 
 
@@ -352,12 +353,18 @@ async def test_pinned_notes_are_read_before_anyone_asks_and_begin_every_prompt(v
         assert run.engine.chats[-1].messages[0].role == "user"
 
 
-async def test_what_is_too_long_is_not_pinned(vault: Path) -> None:
+@pytest.mark.parametrize(
+    ("context", "cure"),
+    [(8192, "start smallchat with a larger --context"), (4096, "Pin less: this model takes no more")],
+)
+async def test_what_is_too_long_is_not_pinned(context: int, cure: str, vault: Path) -> None:
     (vault / "Long.md").write_text("word " * 2000)
-    async with running(notes=str(vault)) as run:
+    engine = ScriptedEngine(replace(READY, model_context=context))
+    async with running(engine, notes=str(vault)) as run:
         await opened(run)
         await enter(run, "/pin long")
         await run.shows("Not pinned", "10,008 tokens")
+        assert cure in next(iter(run.app._notifications)).message
         assert run.chat.dialogue.pinned == ""
         assert run.engine.chats == []
 

@@ -61,6 +61,7 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
         self._settings = settings
         self._load = load
         self._store = store
+        store.hurried = True
         session = Session.first(store, settings.system)
         self.dialogue = Dialogue(client, session, settings.sampling(), self.moved)
         self._keeper = Keeper(self.dialogue)
@@ -351,14 +352,15 @@ class ChatScreen(Guarded, Conversations, ModelChoice):
     def _edit(self) -> None:
         try:
             self.prompt.text = edit(self.app, self.prompt.text)
-        except SmallchatError as error:
-            self.tell(str(error))
+        except SmallchatError as error:  # which may say where a text is kept: time to read it
+            self.notify(plain(str(error)), severity="warning", timeout=12, markup=False)
         self.prompt.move_cursor(self.prompt.document.end)
 
     def leave(self) -> None:
         """The app is about to end: keep what was made and typed."""
         if self.clock is not None:
             self.clock.stop()
+        self._store.hurried = False  # nothing is tried again
         self._keeper.save_draft(self.prompt.text)
         self.dialogue.leave(self.dialogue.session)
 

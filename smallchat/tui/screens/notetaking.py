@@ -132,7 +132,9 @@ class NoteTaking(Reading):
                 tokens = await self.dialogue.measure(text, alone=True)
                 if tokens > self.context_size // PINNED_SHARE:
                     what = f"The pinned notes have {tokens:,} tokens, the context holds {self.context_size:,}"
-                    raise NotesError(what, "Pin less, or start smallchat with a larger --context")
+                    more = self.dialogue.ready is None or self.dialogue.ready.takes_more
+                    cure = "Pin less, or start smallchat with a larger --context"
+                    raise NotesError(what, cure if more else "Pin less: this model takes no more")
         except SmallchatError as error:
             self.pins = ()
             self.dialogue.pin("")
