@@ -17,6 +17,7 @@ from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.models import ListedModel, line, listed
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Choices
 
 NAME_CELLS, SIZE_CELLS = 52, 7
 
@@ -26,8 +27,6 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,f5,q", "dismiss(None)", "Close"),
-        ("j", "move(1)", "Down"),
-        ("k", "move(-1)", "Up"),
     ]
 
     def __init__(self, current: Path) -> None:
@@ -35,7 +34,7 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
         super().__init__()
         self._current = current
         self._models: list[ListedModel] = []
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
         self._told = Static("Looking, and measuring this machine …", classes="quiet", markup=False)
 
     def compose(self) -> ComposeResult:
@@ -68,13 +67,6 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
             self.dismiss(chosen)
         else:
             self._told.update(Content(plain(f"{chosen.path}: {chosen.told}")))
-
-    def action_move(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._list.action_cursor_down()
-        else:
-            self._list.action_cursor_up()
 
     def _line(self, model: ListedModel) -> Content:
         name, bytes_told, rest = line(model)

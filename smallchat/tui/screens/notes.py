@@ -19,6 +19,7 @@ from textual.widgets.option_list import Option
 from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.text import one_line, plain
+from smallchat.tui.widgets.dialog import Choices
 
 FOUND = 50
 """Passages that the list holds."""
@@ -64,7 +65,7 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
         self._places = list(places)
         self._words = Input(words, placeholder="Words of a note", id="words", select_on_focus=False)
         self._words.cursor_blink = False
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
         self._preview = Static("", markup=False)
         self._told = Static("", classes="quiet", markup=False)
         self._scroll = VerticalScroll(self._preview, id="preview", can_focus=False)

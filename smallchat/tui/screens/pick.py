@@ -13,20 +13,20 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from smallchat.tui.widgets.dialog import Choices
+
 
 class PickScreen(ModalScreen[int | None]):
     """Closes with the place of the line that was chosen, or with None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss(None)", "Close"),
-        ("j", "move(1)", "Down"),
-        ("k", "move(-1)", "Up"),
     ]
 
     def __init__(self, title: str, lines: Sequence[Content], highlighted: int = 0) -> None:
         super().__init__()
         self._title = title
-        self._lines = OptionList(*(Option(line) for line in lines), markup=False)
+        self._lines = Choices(*(Option(line) for line in lines), markup=False)
         self._highlighted = highlighted
 
     def compose(self) -> ComposeResult:
@@ -43,10 +43,3 @@ class PickScreen(ModalScreen[int | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
         self.dismiss(event.option_index)
-
-    def action_move(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._lines.action_cursor_down()
-        else:
-            self._lines.action_cursor_up()

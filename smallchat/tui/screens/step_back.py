@@ -19,6 +19,7 @@ from smallchat.engine.events import Alternative
 from smallchat.errors import SmallchatError
 from smallchat.tui.stepping import Stepping
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Choices
 
 BEFORE, AFTER = 240, 100
 """Cells of the answer that are shown around a token."""
@@ -44,8 +45,6 @@ class StepBackScreen(ModalScreen[list[int] | None]):
             ("ctrl+right,w", f"step({STRIDE})"),
             ("home,0", "step(-1_000_000)"),
             ("end,dollar_sign", "step(1_000_000)"),
-            ("j", "choose(1)"),
-            ("k", "choose(-1)"),
             ("escape,q", "dismiss(None)"),
         )
     ]
@@ -64,7 +63,7 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         self._read = Content("")
         """The text up to the token's end."""
         self._where = Static("", classes="quiet")
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
 
     def compose(self) -> ComposeResult:
         with self._dialog as dialog:
@@ -96,13 +95,6 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         if not self._following:
             self._following = True
             self.run_worker(self._follow())
-
-    def action_choose(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._list.action_cursor_down()
-        else:
-            self._list.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Go on with it, where it is another token than the answer's own."""

@@ -14,6 +14,14 @@ from textual.widgets import TextArea
 from smallchat.tui.text import plain
 
 
+class _Text(TextArea):
+    """Keeps the cursor in view."""
+
+    def on_resize(self) -> None:
+        """Textual lets its line be cut off."""
+        self.scroll_cursor_visible()
+
+
 class ViewScreen(ModalScreen[None]):
     """Arrows or h j k l move, Shift or V selects, Y copies what is selected, or all of it."""
 
@@ -40,7 +48,7 @@ class ViewScreen(ModalScreen[None]):
         super().__init__()
         self._title = title
         self._selecting = False
-        self._area = TextArea(plain(text), read_only=True, show_line_numbers=False, compact=True)
+        self._area = _Text(plain(text), read_only=True, show_line_numbers=False, compact=True)
         self._area.cursor_blink = False
 
     def compose(self) -> ComposeResult:
