@@ -281,6 +281,10 @@ async def test_search_as_one_types_with_a_preview(vault: Path) -> None:
         await run.shows("Garden plan › Trees", "Fruit", "Prune the apple tree in February.", "  6 ## Trees")
         await run.pilot.press("down")
         await run.shows("  1 # Fruit")
+        await run.pilot.resize_terminal(40, 10)
+        await run.shows(
+            "aple tr", "Fruit  1–3", "its apples keep until May.", "  1 # Fruit", "  3 The garden"
+        )
         await run.pilot.press("ctrl+u", *"zebra")
         await run.shows("Nothing fits")
         await run.pilot.press("escape")

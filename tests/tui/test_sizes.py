@@ -7,6 +7,7 @@ from textual import events
 from textual.content import Content
 
 from smallchat.tui.attachments import Attachment
+from smallchat.tui.screens.notes import NotesScreen
 from smallchat.tui.screens.pick import PickScreen
 from smallchat.tui.screens.view import ViewScreen
 from tests.tui.running import running
@@ -140,6 +141,19 @@ async def test_what_is_marked_in_a_dialog_is_in_view() -> None:
             await run.pilot.press("escape")
         run.app.push_screen(last)
         await run.shows("line 99.")
+
+
+async def test_a_dialog_tells_all_its_keys_at_any_width() -> None:
+    async with running(size=(80, 24)) as run:
+        for dialog, long, brief in (
+            (ViewScreen("Text", "one"), "Shift+arrows or V select · ", "V selects · Y copies"),
+            (NotesScreen(str, lambda words: []), "Enter opens in $EDITOR · ", "Enter opens · PgDn"),
+        ):
+            run.app.push_screen(dialog)
+            for width, keys in ((80, long), (60, long), (40, brief)):
+                await run.pilot.resize_terminal(width, 24)
+                await run.shows(keys, " · Esc closes ─╯")
+            await run.pilot.press("escape")
 
 
 async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
@@ -17,7 +16,7 @@ from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.models import ListedModel, line, listed
 from smallchat.tui.text import plain
-from smallchat.tui.widgets.dialog import Choices
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
 NAME_CELLS, SIZE_CELLS = 52, 7
 
@@ -38,9 +37,7 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
         self._told = Static("Looking, and measuring this machine …", classes="quiet", markup=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog models") as dialog:
-            dialog.border_title = "Models"
-            dialog.border_subtitle = "Enter takes it · Esc closes"
+        with Dialog("Models", "Enter takes it · Esc closes", classes="models"):
             yield self._list
             yield self._told
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
@@ -19,8 +19,10 @@ from textual.widgets.option_list import Option
 from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.text import one_line, plain
-from smallchat.tui.widgets.dialog import Choices
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
+KEYS = "Enter opens in $EDITOR · PgUp PgDn read · Esc closes"
+BRIEF = "Enter opens · PgDn · Esc closes"
 FOUND = 50
 """Passages that the list holds."""
 AROUND = 200
@@ -71,9 +73,7 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
         self._scroll = VerticalScroll(self._preview, id="preview", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog notes") as dialog:
-            dialog.border_title = "Notes" if self._find else "Sources"
-            dialog.border_subtitle = "Enter opens in $EDITOR · PgUp PgDn read · Esc closes"
+        with Dialog("Notes" if self._find else "Sources", KEYS, BRIEF, classes="notes"):
             if self._find:
                 yield self._words
             yield self._list

@@ -7,13 +7,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
-from smallchat.tui.widgets.dialog import Choices
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
 
 class PickScreen(ModalScreen[int | None]):
@@ -30,9 +29,7 @@ class PickScreen(ModalScreen[int | None]):
         self._highlighted = highlighted
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(self._title)
-            dialog.border_subtitle = "Enter chooses · Esc closes"
+        with Dialog(self._title, "Enter chooses · Esc closes"):
             yield self._lines
 
     def on_mount(self) -> None:

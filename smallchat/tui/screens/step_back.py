@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Region
 from textual.screen import ModalScreen
@@ -19,8 +19,10 @@ from smallchat.engine.events import Alternative
 from smallchat.errors import SmallchatError
 from smallchat.tui.stepping import Stepping
 from smallchat.tui.text import plain
-from smallchat.tui.widgets.dialog import Choices
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
+KEYS = "← → token · ↑ ↓ Enter goes on with another · Esc closes"
+BRIEF = "← → ↑ ↓ · Enter takes · Esc closes"
 BEFORE, AFTER = 240, 100
 """Cells of the answer that are shown around a token."""
 NAME, BAR = 26, 20
@@ -58,7 +60,7 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         """The place whose alternatives are shown."""
         self._shown: tuple[Alternative, ...] = ()
         self._following = False
-        self._dialog = VerticalScroll(classes="dialog steps", can_focus=False)
+        self._dialog = Dialog("Step back", KEYS, BRIEF, classes="steps")
         self._text = Static("", classes="said")
         self._read = Content("")
         """The text up to the token's end."""
@@ -66,9 +68,7 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         self._list = Choices(markup=False)
 
     def compose(self) -> ComposeResult:
-        with self._dialog as dialog:
-            dialog.border_title = "Step back"
-            dialog.border_subtitle = "← → token · ↑ ↓ Enter goes on with another · Esc closes"
+        with self._dialog:
             yield self._text
             with Vertical(classes="choice"):
                 yield self._where

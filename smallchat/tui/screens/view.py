@@ -6,12 +6,14 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Dialog
+
+KEYS = "Shift+arrows or V select · Y copies · Esc closes"
+BRIEF = "V selects · Y copies · Esc closes"
 
 
 class _Text(TextArea):
@@ -52,9 +54,7 @@ class ViewScreen(ModalScreen[None]):
         self._area.cursor_blink = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog view") as dialog:
-            dialog.border_title = Content(self._title)
-            dialog.border_subtitle = "Shift+arrows or V select · Y copies · Esc closes"
+        with Dialog(self._title, KEYS, BRIEF, classes="view"):
             yield self._area
 
     def on_mount(self) -> None:
