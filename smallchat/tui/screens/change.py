@@ -38,7 +38,8 @@ class ChangeScreen(ModalScreen[bool]):
         self._diff = diff[2:]
 
     def compose(self) -> ComposeResult:
-        with Dialog(self._path, "Y writes · N leaves it"):
+        with Dialog("Write this?", "Y writes · N leaves it"):
+            yield Static(Content(self._path), classes="what")  # whole, where an edge would cut it
             yield Static(self._drawn())
             with Horizontal(classes="ways"):
                 yield Button(Content("Write it"), id="yes", compact=True)
