@@ -112,3 +112,14 @@ async def test_what_cannot_be_chosen_is_said() -> None:
         await run.type("/model")
         await run.pilot.press("enter")
         await run.shows("whose model --model chooses")
+
+
+@pytest.mark.usefixtures("few")
+async def test_on_a_low_screen_the_marked_model_and_what_is_told_are_in_view() -> None:
+    async with running(size=(40, 10)) as run:
+        await run.pilot.press("f5")
+        await run.shows("smallchat demo", "Speeds are expected", "measures them", "Esc closes ─╯")
+        await run.pilot.press("end")
+        await run.shows("SmallThinker 21B", "to fetch", "measures them")
+        await run.pilot.press("k", "enter")
+        await run.shows("  broken.gguf  ", "/models/broken.gguf: ends early")

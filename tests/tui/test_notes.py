@@ -229,6 +229,19 @@ async def test_a_long_change_can_be_read_to_its_end_beside_the_ways(
         assert "Write it" in run.screen
 
 
+async def test_the_whole_path_of_what_would_change_can_be_read(vault: Path) -> None:
+    deep = vault / "Projects of this year" / "The garden and its fruit trees.md"
+    deep.parent.mkdir()
+    deep.write_text("# Pears\n")
+    async with running(notes=str(vault), size=(40, 12)) as run:
+        await opened(run)
+        await run.answer("Hello?", "Two lines.")
+        await enter(run, "/append pears")
+        await run.shows("Write it")
+        shown = " ".join(run.screen.replace("│", "").split())
+        assert "Projects of this year/The garden and its fruit trees.md" in shown
+
+
 async def test_a_note_that_changed_while_it_was_looked_at_is_left_alone(vault: Path) -> None:
     async with running(notes=str(vault)) as run:
         await opened(run)
@@ -282,6 +295,10 @@ async def test_search_as_one_types_with_a_preview(vault: Path) -> None:
         await run.shows("Garden plan › Trees", "Fruit", "Prune the apple tree in February.", "  6 ## Trees")
         await run.pilot.press("down")
         await run.shows("  1 # Fruit")
+        await run.pilot.resize_terminal(40, 10)
+        await run.shows(
+            "aple tr", "Fruit  1–3", "its apples keep until May.", "  1 # Fruit", "  3 The garden"
+        )
         await run.pilot.press("ctrl+u", *"zebra")
         await run.shows("Nothing fits")
         await run.pilot.press("escape")

@@ -35,6 +35,15 @@ async def test_the_sidebar_is_there_where_there_is_room() -> None:
         assert run.prompt.has_focus
 
 
+async def test_on_a_low_screen_the_mark_stays_in_view_beside_what_is_told() -> None:
+    save(*((f"Talk {number} of pears, apples, plums and more", "1") for number in range(8)))
+    async with running(size=(40, 10)) as run:
+        await run.pilot.press("ctrl+o", "end")
+        await run.shows("Talk 0 of")
+        await run.pilot.press("d")
+        await run.shows("Talk 1 of", "Deleted “Talk 0", "brings it", "Search")
+
+
 async def test_in_a_narrow_terminal_it_comes_for_a_choice_and_goes() -> None:
     save(("First?", "1"), ("Second?", "2"))
     async with running(size=(80, 24)) as run:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 from textual import events
+from textual.content import Content
 
 from smallchat.tui.attachments import Attachment
+from smallchat.tui.screens.notes import NotesScreen
+from smallchat.tui.screens.pick import PickScreen
+from smallchat.tui.screens.view import ViewScreen
 from tests.tui.running import running
 
 LINES = "\n\n".join(
@@ -117,6 +121,39 @@ async def test_the_line_that_is_written_stays_in_view_on_a_low_screen() -> None:
         run.chat.show_attached()
         await run.pilot.resize_terminal(40, 10)
         await run.shows("pasted text 0", "line 18typed", "Enter sen")
+
+
+async def test_what_is_marked_in_a_dialog_is_in_view() -> None:
+    lines = [f"line {number}." for number in range(100)]
+    pick, last = (PickScreen("Which?", [Content(line) for line in lines], first) for first in (0, 99))
+    async with running(size=(80, 24)) as run:
+        for dialog in (pick, ViewScreen("Text", "\n".join(lines))):
+            await run.pilot.resize_terminal(80, 24)
+            run.app.push_screen(dialog)
+            await run.shows("line 0.")
+            for number, size in ((18, (80, 24)), (36, (60, 15)), (54, (40, 10))):
+                await run.pilot.resize_terminal(*size)
+                await run.shows(f"line {number - 18}.")
+                run.at_once(*["j"] * 18)
+                await run.shows(f"line {number}.", "─╯")
+            await run.pilot.press("end" if dialog is pick else "G")
+            await run.shows("line 99.")
+            await run.pilot.press("escape")
+        run.app.push_screen(last)
+        await run.shows("line 99.")
+
+
+async def test_a_dialog_tells_all_its_keys_at_any_width() -> None:
+    async with running(size=(80, 24)) as run:
+        for dialog, long, brief in (
+            (ViewScreen("Text", "one"), "Shift+arrows or V select · ", "V selects · Y copies"),
+            (NotesScreen(str, lambda words: []), "Enter opens in $EDITOR · ", "Enter opens · PgDn"),
+        ):
+            run.app.push_screen(dialog)
+            for width, keys in ((80, long), (60, long), (40, brief)):
+                await run.pilot.resize_terminal(width, 24)
+                await run.shows(keys, " · Esc closes ─╯")
+            await run.pilot.press("escape")
 
 
 async def test_a_narrow_header_keeps_the_name_of_the_model() -> None:

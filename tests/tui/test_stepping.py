@@ -110,7 +110,7 @@ async def test_the_token_and_its_alternatives_are_in_view_on_a_small_screen(size
     async with running(size=size) as run:
         await run.answer("?", "".join(f"<{number}>\n" for number in range(40)))
         await step_back(run)
-        await run.shows("<39>↵", "“a”", "50.0%", "“b”", "25.0%")
+        await run.shows("<39>↵", "“a”", "50.0%", "“b”", "25.0%", "Enter", "Esc closes ─╯")
         await run.pilot.press("home")
         await run.shows("<0>", "“a”", "“b”")
         await run.pilot.press("end", *["ctrl+left"] * 5)

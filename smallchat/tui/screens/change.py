@@ -6,12 +6,13 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Dialog
 
 MOST_LINES = 400
 """Lines of a difference that are drawn; a longer one says how many more there are."""
@@ -37,9 +38,8 @@ class ChangeScreen(ModalScreen[bool]):
         self._diff = diff[2:]
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False) as dialog:
-            dialog.border_title = Content(self._path)
-            dialog.border_subtitle = "Y writes · N leaves it"
+        with Dialog("Write this?", "Y writes · N leaves it"):
+            yield Static(Content(self._path), classes="what")  # whole, where an edge would cut it
             yield Static(self._drawn())
             with Horizontal(classes="ways"):
                 yield Button(Content("Write it"), id="yes", compact=True)

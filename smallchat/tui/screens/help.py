@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Container, VerticalScroll
+from textual.containers import Container
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
@@ -15,6 +15,7 @@ from textual.widgets import Static
 from smallchat import paths
 from smallchat.tui.commands import COMMANDS
 from smallchat.tui.keys import KEYS, MESSAGE_KEYS, SIDEBAR_KEYS, Key, KeyNames
+from smallchat.tui.widgets.dialog import Dialog
 
 _PANEL = (
     ("Memory", "what smallchat uses, by purpose; against the budget if --mem gives one"),
@@ -44,9 +45,8 @@ class HelpScreen(ModalScreen[None]):
             self._bindings.bind(key, "dismiss", "Close", show=False)
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog") as dialog:
-            dialog.border_title = "Help"
-            dialog.border_subtitle = "Esc closes"
+        with Dialog("Help", "Esc closes") as dialog:
+            dialog.can_focus = True
             yield from _table(self._rows(KEYS))
             yield Static(Content("Among the messages"), classes="heading")
             yield from _table(self._rows(MESSAGE_KEYS))

@@ -7,7 +7,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
@@ -17,6 +16,7 @@ from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.models import ListedModel, line, listed
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
 NAME_CELLS, SIZE_CELLS = 52, 7
 
@@ -26,8 +26,6 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,f5,q", "dismiss(None)", "Close"),
-        ("j", "move(1)", "Down"),
-        ("k", "move(-1)", "Up"),
     ]
 
     def __init__(self, current: Path) -> None:
@@ -35,13 +33,11 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
         super().__init__()
         self._current = current
         self._models: list[ListedModel] = []
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
         self._told = Static("Looking, and measuring this machine …", classes="quiet", markup=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog models") as dialog:
-            dialog.border_title = "Models"
-            dialog.border_subtitle = "Enter takes it · Esc closes"
+        with Dialog("Models", "Enter takes it · Esc closes", classes="models"):
             yield self._list
             yield self._told
 
@@ -68,13 +64,6 @@ class ModelsScreen(Guarded, ModalScreen[ListedModel | None]):
             self.dismiss(chosen)
         else:
             self._told.update(Content(plain(f"{chosen.path}: {chosen.told}")))
-
-    def action_move(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._list.action_cursor_down()
-        else:
-            self._list.action_cursor_up()
 
     def _line(self, model: ListedModel) -> Content:
         name, bytes_told, rest = line(model)

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
@@ -19,7 +19,10 @@ from textual.widgets.option_list import Option
 from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded
 from smallchat.tui.text import one_line, plain
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
+KEYS = "Enter opens in $EDITOR · PgUp PgDn read · Esc closes"
+BRIEF = "Enter opens · PgDn · Esc closes"
 FOUND = 50
 """Passages that the list holds."""
 AROUND = 200
@@ -64,15 +67,13 @@ class NotesScreen(Guarded, ModalScreen[tuple[str, int] | None]):
         self._places = list(places)
         self._words = Input(words, placeholder="Words of a note", id="words", select_on_focus=False)
         self._words.cursor_blink = False
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
         self._preview = Static("", markup=False)
         self._told = Static("", classes="quiet", markup=False)
         self._scroll = VerticalScroll(self._preview, id="preview", can_focus=False)
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog notes") as dialog:
-            dialog.border_title = "Notes" if self._find else "Sources"
-            dialog.border_subtitle = "Enter opens in $EDITOR · PgUp PgDn read · Esc closes"
+        with Dialog("Notes" if self._find else "Sources", KEYS, BRIEF, classes="notes"):
             if self._find:
                 yield self._words
             yield self._list

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
 
 class PickScreen(ModalScreen[int | None]):
@@ -19,20 +20,16 @@ class PickScreen(ModalScreen[int | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss(None)", "Close"),
-        ("j", "move(1)", "Down"),
-        ("k", "move(-1)", "Up"),
     ]
 
     def __init__(self, title: str, lines: Sequence[Content], highlighted: int = 0) -> None:
         super().__init__()
         self._title = title
-        self._lines = OptionList(*(Option(line) for line in lines), markup=False)
+        self._lines = Choices(*(Option(line) for line in lines), markup=False)
         self._highlighted = highlighted
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = Content(self._title)
-            dialog.border_subtitle = "Enter chooses · Esc closes"
+        with Dialog(self._title, "Enter chooses · Esc closes"):
             yield self._lines
 
     def on_mount(self) -> None:
@@ -43,10 +40,3 @@ class PickScreen(ModalScreen[int | None]):
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
         self.dismiss(event.option_index)
-
-    def action_move(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._lines.action_cursor_down()
-        else:
-            self._lines.action_cursor_up()

@@ -8,7 +8,7 @@ from typing import ClassVar
 from rich.cells import cell_len, set_cell_size
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical, VerticalScroll
+from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Region
 from textual.screen import ModalScreen
@@ -19,7 +19,10 @@ from smallchat.engine.events import Alternative
 from smallchat.errors import SmallchatError
 from smallchat.tui.stepping import Stepping
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Choices, Dialog
 
+KEYS = "← → token · ↑ ↓ Enter goes on with another · Esc closes"
+BRIEF = "← → ↑ ↓ · Enter takes · Esc closes"
 BEFORE, AFTER = 240, 100
 """Cells of the answer that are shown around a token."""
 NAME, BAR = 26, 20
@@ -44,8 +47,6 @@ class StepBackScreen(ModalScreen[list[int] | None]):
             ("ctrl+right,w", f"step({STRIDE})"),
             ("home,0", "step(-1_000_000)"),
             ("end,dollar_sign", "step(1_000_000)"),
-            ("j", "choose(1)"),
-            ("k", "choose(-1)"),
             ("escape,q", "dismiss(None)"),
         )
     ]
@@ -59,17 +60,15 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         """The place whose alternatives are shown."""
         self._shown: tuple[Alternative, ...] = ()
         self._following = False
-        self._dialog = VerticalScroll(classes="dialog steps", can_focus=False)
+        self._dialog = Dialog("Step back", KEYS, BRIEF, classes="steps")
         self._text = Static("", classes="said")
         self._read = Content("")
         """The text up to the token's end."""
         self._where = Static("", classes="quiet")
-        self._list = OptionList(markup=False)
+        self._list = Choices(markup=False)
 
     def compose(self) -> ComposeResult:
-        with self._dialog as dialog:
-            dialog.border_title = "Step back"
-            dialog.border_subtitle = "← → token · ↑ ↓ Enter goes on with another · Esc closes"
+        with self._dialog:
             yield self._text
             with Vertical(classes="choice"):
                 yield self._where
@@ -96,13 +95,6 @@ class StepBackScreen(ModalScreen[list[int] | None]):
         if not self._following:
             self._following = True
             self.run_worker(self._follow())
-
-    def action_choose(self, lines: int) -> None:
-        """As with the arrows."""
-        if lines > 0:
-            self._list.action_cursor_down()
-        else:
-            self._list.action_cursor_up()
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Go on with it, where it is another token than the answer's own."""

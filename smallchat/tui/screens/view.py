@@ -6,12 +6,22 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
-from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import TextArea
 
 from smallchat.tui.text import plain
+from smallchat.tui.widgets.dialog import Dialog
+
+KEYS = "Shift+arrows or V select · Y copies · Esc closes"
+BRIEF = "V selects · Y copies · Esc closes"
+
+
+class _Text(TextArea):
+    """Keeps the cursor in view."""
+
+    def on_resize(self) -> None:
+        """Textual lets its line be cut off."""
+        self.scroll_cursor_visible()
 
 
 class ViewScreen(ModalScreen[None]):
@@ -40,13 +50,11 @@ class ViewScreen(ModalScreen[None]):
         super().__init__()
         self._title = title
         self._selecting = False
-        self._area = TextArea(plain(text), read_only=True, show_line_numbers=False, compact=True)
+        self._area = _Text(plain(text), read_only=True, show_line_numbers=False, compact=True)
         self._area.cursor_blink = False
 
     def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog view") as dialog:
-            dialog.border_title = Content(self._title)
-            dialog.border_subtitle = "Shift+arrows or V select · Y copies · Esc closes"
+        with Dialog(self._title, KEYS, BRIEF, classes="view"):
             yield self._area
 
     def on_mount(self) -> None:

@@ -34,6 +34,10 @@ class Entries(OptionList, Placed):
 
     BINDINGS: ClassVar[list[BindingType]] = keys.sidebar_bindings()
 
+    def on_resize(self) -> None:
+        """The marked line stays in view, also where something is told below."""
+        self.call_after_refresh(self.scroll_to_highlight)
+
     def _size_updated(
         self, size: Size, virtual_size: Size, container_size: Size, layout: bool = True
     ) -> bool:
