@@ -32,7 +32,7 @@ from smallchat.settings import UsageError
 from smallchat.tui import keys, themes
 from smallchat.tui.text import outlook, plain, size
 
-LIBRARIES = ("numpy", "ctransformers", "tokenizers", "textual", "huggingface_hub", "gguf")
+LIBRARIES = ("numpy", "ctransformers", "numkong", "tokenizers", "textual", "huggingface_hub", "gguf")
 LIBRARIES_HERE = ("pywhispercpp",) if (sys.platform, platform.machine()) == ("linux", "x86_64") else ()
 """Those that only some machines have a use for."""
 SLOW_DISK = 200 << 20

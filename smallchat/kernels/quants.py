@@ -128,7 +128,8 @@ def whole_numbers(values: Floats) -> tuple[npt.NDArray[np.int8], Floats]:
     scales: Floats = np.maximum.reduce(np.abs(values), axis=-1)
     scales *= np.float32(1 / 127)
     np.maximum(scales, SMALLEST, out=scales)  # rows of zeros
-    return np.rint(values / scales[..., None]).astype(np.int8), scales
+    levels = values / scales[..., None]
+    return np.rint(levels, out=levels).astype(np.int8), scales
 
 
 def _f32(data: Bytes) -> Floats:
