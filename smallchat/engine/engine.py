@@ -38,7 +38,7 @@ from smallchat.experts import budget, profile
 from smallchat.kernels import Kernels, choose
 from smallchat.model.card import ModelCard, read_card
 from smallchat.model.decoder import Decoder
-from smallchat.model.kv_cache import KVCache, token_bytes
+from smallchat.model.kv_cache import WIDEST, KVCache, token_bytes
 from smallchat.model.sampling import Sampler
 from smallchat.model.template import ChatTemplate
 from smallchat.model.tokenizer import Tokenizer
@@ -152,6 +152,8 @@ class Engine:
         model = open_model(path)
         try:
             config = model.config
+            if kv == "q8" and config.head_size > WIDEST:
+                raise UsageError(f"Heads of {config.head_size} cannot be kept in 8 bit", "Use --kv f16")
             card = read_card(model.gguf, config)
             threads = threads or suitable_threads(card.active_parameters)
             if mem is None:

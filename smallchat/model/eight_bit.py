@@ -33,8 +33,6 @@ class EightBitAttention:
         where the result goes, float32 [H, D]. `groups` says which query heads read which KV head.
         """
         self._projected, self._groups, self._mixed, self._kernels = projected, groups, mixed, kernels
-        heads = len(mixed)
-        self._totals, self._largest = np.empty((2, heads, 1), np.float32)
         self._spread, self._turned = spread(projected.shape[1]), np.empty_like(projected)
         self._make_room(1)
 

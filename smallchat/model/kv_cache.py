@@ -36,6 +36,8 @@ TYPES: dict[KVType, np.dtype[Any]] = {
 """f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each key and each value."""
 AXES = (1, 2, 2)
 """Along which tokens lie: keys, values, scales."""
+WIDEST = 1024
+"""The size of heads that 8 bits are for: `spread` has its square."""
 PIECE = 4096
 """Tokens whose 8-bit keys or values become float32 at a time: 2 MB for a head of 128."""
 

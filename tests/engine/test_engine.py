@@ -276,3 +276,12 @@ def test_engines_do_not_disturb_one_another():
         pairs = list(itertools.zip_longest(first, second))
     assert [a.token_id for a, _ in pairs if a] == fresh(PLAIN, tuple(TOKENS[:9]), 12)
     assert [b.token_id for _, b in pairs if b] == fresh(WINDOWED, tuple(TOKENS[:9]), 12)
+
+
+def test_heads_too_wide_for_8_bits_are_refused():
+    """A file may say any size, and a table of its square would be made."""
+    path = model(Recipe(layers=1, heads=1, kv_heads=1, head=1026)).path
+    with pytest.raises(UsageError, match=r"Heads of 1026 cannot be kept in 8 bit\. Use --kv f16"):
+        opened(path, kv="q8").__enter__()
+    with opened(path, kv="f16") as engine:
+        assert np.isfinite(engine.feed(TOKENS[:3])).all()
