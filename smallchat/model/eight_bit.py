@@ -33,7 +33,7 @@ class EightBitAttention:
         where the result goes, float32 [H, D]. `groups` says which query heads read which KV head.
         """
         self._projected, self._groups, self._mixed, self._kernels = projected, groups, mixed, kernels
-        self._spread, self._turned = spread(projected.shape[1]), np.empty_like(projected)
+        self._turned = np.empty_like(projected)
         self._make_room(1)
 
     def __call__(self, entries: Entries, slot: int, t: int) -> None:
@@ -41,7 +41,7 @@ class EightBitAttention:
         keys, values, stored = entries
         assert stored is not None
         heads, kv = len(self._mixed), len(keys)
-        np.matmul(self._projected[: heads + kv], self._spread, out=self._turned[: heads + kv])
+        spread(self._projected[: heads + kv], out=self._turned[: heads + kv])
         self._turned[heads + kv :] = self._projected[heads + kv :]
         levels, scales = whole_numbers(self._turned)
         keys[:, slot], values[:, :, slot] = levels[heads : heads + kv], levels[heads + kv :]

@@ -36,8 +36,10 @@ TYPES: dict[KVType, np.dtype[Any]] = {
 """f32 is exact; f16 rounds to 11 bits, q8 to 8 bits and a scale for each key and each value."""
 AXES = (1, 2, 2)
 """Along which tokens lie: keys, values, scales."""
+SPREAD = 32
+"""Numbers of a head that are turned together: see `spread`."""
 WIDEST = 1024
-"""The size of heads that 8 bits are for: `spread` has its square."""
+"""The size of heads that 8 bits are for: `spread` may have a table of its square."""
 PIECE = 4096
 """Tokens whose 8-bit keys or values become float32 at a time: 2 MB for a head of 128."""
 
@@ -66,22 +68,33 @@ def token_bytes(kv_heads: int, head_size: int, kind: KVType) -> int:
     return 2 * kv_heads * (head_size * TYPES[kind].itemsize + scale)
 
 
-@functools.cache
-def spread(size: int) -> Floats:
-    """An orthogonal matrix R, float32 [D, D]: (q R)(k R)ᵀ = q kᵀ, but a key with a few large numbers, by
-    which 8 bits would round all others, becomes one of many alike (QuaRot, arXiv 2404.00456).
+def spread(heads: Floats, out: Floats | None = None) -> Floats:
+    """Queries or keys, float32 [..., D], turned by an orthogonal matrix, into `out` (contiguous) where given.
+
+    That leaves q kᵀ as it is, but a key with a few large numbers, by which 8 bits would round all others,
+    becomes one of many alike (QuaRot, arXiv 2404.00456). 32 numbers at a time where those fill a head: a table
+    of 128² is out of the processor's cache whenever it is wanted.
     """
+    size = heads.shape[-1]
+    turn = _turn(size if size % SPREAD else SPREAD)
+    parts = (*heads.shape[:-1], -1, len(turn))
+    if out is None:
+        out = np.empty(heads.shape, np.float32)
+    np.matmul(heads.reshape(parts), turn, out=out.reshape(parts))
+    return out
+
+
+@functools.cache
+def _turn(size: int) -> Floats:
     numbers = np.random.default_rng(0).standard_normal((size, size))
-    made: Floats = np.linalg.qr(numbers)[0].astype(np.float32)
-    made.setflags(write=False)
-    return made
+    return np.linalg.qr(numbers)[0].astype(np.float32)
 
 
 class Entries(NamedTuple):
     """Keys and values of some tokens as they are stored."""
 
     keys: Numbers
-    """[KV, t, D]; where they are whole numbers, of k · `spread`"""
+    """[KV, t, D]; where they are whole numbers, of keys that are `spread`"""
     values: Numbers
     """[KV, D, t]"""
     scales: Floats | None
@@ -105,7 +118,7 @@ class Entries(NamedTuple):
         k, v = k.transpose(1, 0, 2), v.transpose(1, 0, 2)
         if kind != "q8":
             return Entries(k.astype(TYPES[kind]), v.transpose(0, 2, 1).astype(TYPES[kind]), None)
-        levels, scales = whole_numbers(np.stack([k @ spread(k.shape[-1]), v]))
+        levels, scales = whole_numbers(np.stack([spread(k), v]))
         return Entries(levels[0], levels[1].transpose(0, 2, 1), scales)
 
     def write(self, where: Places, other: Entries, there: Places = ALL) -> None:
@@ -131,7 +144,7 @@ class Seen(NamedTuple):
         keys, _, scales = self.entries
         if scales is None:
             return kernels.matmul(queries, _matrix(keys[head, low:high]))
-        queries = queries @ spread(keys.shape[-1])
+        queries = spread(queries)
         out = np.empty((len(queries), high - low), np.float32)
         for start, stop in _pieces(low, high):
             levels = np.multiply(keys[head, start:stop], scales[0, head, start:stop, None], dtype=np.float32)

@@ -33,7 +33,7 @@ class Case:
     def right(self, slot: int, t: int) -> np.ndarray:
         """Of what is stored and of rounded queries, with the new token in its place."""
         turned = self.projected.copy()
-        turned[: 4 + KV] = turned[: 4 + KV] @ spread(SIZE)
+        turned[: 4 + KV] = spread(turned[: 4 + KV])
         levels, scales = whole_numbers(turned)
         rounded = (levels * scales[:, None].astype(np.float64))[:, None]
         k, v, stored = (np.array(part, np.float64) for part in self.entries)
@@ -60,7 +60,7 @@ def test_many_small_weights_count_beside_a_large_one():
     """300 that are each a thousandth of the first: together they move what is mixed by a quarter."""
     case = Case(1)
     case.entries.keys[:] = 0
-    case.entries.keys[:, 0] = np.rint(spread(SIZE).sum(axis=0) * 50)  # of a key of ones
+    case.entries.keys[:, 0] = np.rint(spread(np.ones(SIZE, np.float32)) * 50)  # of a key of ones
     case.entries.scales[0] = 1 / 50
     case.projected[:4] = np.log(1000) / SIZE
     right = case.right(300, 301)

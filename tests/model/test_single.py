@@ -40,9 +40,9 @@ def rounding(scores: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
     """The same of queries of 8 bits, which is what the fast path multiplies 8-bit keys by."""
 
     def rounded(seen: Seen, queries: np.ndarray, *rest: object) -> np.ndarray:
-        turned = spread(queries.shape[1])
-        levels, scales = whole_numbers(queries @ turned)
-        return scores(seen, (levels * scales[:, None]) @ turned.T, *rest)
+        back = np.linalg.inv(spread(np.eye(queries.shape[1], dtype=np.float32)))
+        levels, scales = whole_numbers(spread(queries))
+        return scores(seen, levels * scales[:, None] @ back, *rest)
 
     return rounded
 
