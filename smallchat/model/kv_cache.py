@@ -72,8 +72,8 @@ def spread(heads: Floats, out: Floats | None = None) -> Floats:
     """Queries or keys, float32 [..., D], turned by an orthogonal matrix, into `out` (contiguous) where given.
 
     That leaves q kᵀ as it is, but a key with a few large numbers, by which 8 bits would round all others,
-    becomes one of many alike (QuaRot, arXiv 2404.00456). 32 numbers at a time where those fill a head: a table
-    of 128² is out of the processor's cache whenever it is wanted.
+    becomes one of many alike (QuaRot, arXiv 2404.00456). 32 numbers at a time where those fill a head: a
+    table of 128² is out of the processor's cache whenever it is wanted.
     """
     size = heads.shape[-1]
     turn = _turn(size if size % SPREAD else SPREAD)
