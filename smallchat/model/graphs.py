@@ -42,7 +42,6 @@ class Buffers:
         self.q, self.k, self.v = np.split(self.projected, [count, count + kv])
         self.heads_at, self.rows = address_of(team.heads(1)), team.rows(1)[0]
         self.mixed = team.heads(1).reshape(-1, size)[start:stop]
-        self.groups = groups
         self.readers = [Reader(group, self.q, self.mixed) for group in groups]
         self.column = np.empty((count, 1), np.float32)
         self.scores, self.scores_at = np.empty(1, np.float32), 0
@@ -83,8 +82,7 @@ class Store:
 
     def __init__(self, cache: LayerCache) -> None:
         self.entries, self.capacity = cache.entries, cache.capacity
-        keys, values, scales = cache.entries
-        self.whole = scales is not None
+        keys, values, _ = cache.entries
         self.number = keys.itemsize
         self.kind = F32 if self.number == 4 else TensorType.F16  # where it is not whole numbers
         self.row, self.values_row = keys.strides[1], values.strides[1]
@@ -150,7 +148,7 @@ class AttentionGraph:
             graph.scaled(queries, graph.tensor(F32, 1, 1, address_of(scale)), address_of(buffers.q))
         self._entries: list[Any] = []
         self._keys: list[Any] = []
-        if not store.whole:
+        if store.entries.scales is None:
             self._store_and_score(graph, store)
         graph.finish()
 

@@ -73,10 +73,10 @@ class SingleToken:
         self._buffers = Buffers(config, decoder.heads, decoder.team)
         self._own_rows_at = address_of(self._buffers.rows) + decoder.output_rows[0] * 4
         self._enter = [EnterGraph(kernels.context, self._buffers, first) for first in (True, False)]
-        buffers = self._buffers
-        self._whole = EightBitAttention(
-            buffers.projected, buffers.groups, buffers.mixed, whole_numbers.choose()
-        )
+        self._whole: EightBitAttention | None = None
+        if cache.layers[0].kind == "q8":
+            projected, mixed = self._buffers.projected, self._buffers.mixed
+            self._whole = EightBitAttention(projected, decoder.heads.groups, mixed, whole_numbers.choose())
         self._graphs: dict[tuple[object, ...], Any] = {}
         self._ask = kernels.product(TensorType.F32, "guess")
         self._guessed = np.empty(config.experts, np.float32)
@@ -163,7 +163,7 @@ class SingleToken:
     def _attend(self, layer: _Layer, graph: AttentionGraph, position: int) -> None:
         buffers, store = self._buffers, layer.store
         slot, t = position % store.capacity, min(position + 1, store.capacity)
-        if store.whole:
+        if self._whole is not None:
             graph(layer.attention_norm, layer.projections, store, slot, t, t)
             self._whole(store.entries, slot, t)
             return
