@@ -111,16 +111,16 @@ def _hide(scores: Floats, positions: npt.NDArray[np.int64], first: int, window: 
 
 def softmax(scores: Floats) -> None:
     """In place, over the last axis."""
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    scores /= scores.sum(axis=-1, keepdims=True)
+    totals = np.empty((*scores.shape[:-1], 1), np.float32)
+    exponentials(scores, totals)
+    scores /= totals
 
 
 def exponentials(scores: Floats, totals: Floats) -> None:
-    """`softmax` but for the division: `scores`, [heads, t], become exp(score − largest), and `totals`,
-    [heads, 1], their sums. Takes no memory of its own.
+    """`softmax` but for the division: `scores`, [..., t], become exp(score − largest), and `totals`,
+    [..., 1], their sums. Takes no memory of its own.
     """
-    np.maximum.reduce(scores, axis=1, keepdims=True, out=totals)
+    np.maximum.reduce(scores, axis=-1, keepdims=True, out=totals)
     np.subtract(scores, totals, out=scores)
     np.exp(scores, out=scores)
-    np.add.reduce(scores, axis=1, keepdims=True, out=totals)
+    np.add.reduce(scores, axis=-1, keepdims=True, out=totals)
