@@ -15,7 +15,7 @@ from smallchat.engine.loading import OpenModel
 from smallchat.errors import BudgetError, ContextError
 from smallchat.experts import budget
 from smallchat.model.config import ModelConfig
-from smallchat.model.kv_cache import KVCache
+from smallchat.model.kv_cache import TYPES, KVCache
 from smallchat.settings import DEFAULT_CONTEXT, DEFAULT_KV, KVType
 
 SMALL_MODEL = 50_000_000
@@ -83,8 +83,7 @@ def kv_bytes(config: ModelConfig, context: int, kv: KVType) -> int:
 def touched_kv_bytes(config: ModelConfig, tokens: int, context: int, kv: KVType) -> int:
     """Bytes of memory that the first `tokens` of a KV cache take: values lie token beside token, so that a
     page is taken for many tokens at once."""
-    width = {"f32": 4, "f16": 2, "q8": 1}[kv]
-    step = mmap.PAGESIZE // width
+    step = mmap.PAGESIZE // TYPES[kv].itemsize
     rounded = min(context, -(-tokens // step) * step)
     return (kv_bytes(config, tokens, kv) + kv_bytes(config, rounded, kv)) // 2
 
