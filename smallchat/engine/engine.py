@@ -444,6 +444,12 @@ class Engine:
         del self._crew, self._past, self.weights
         model.close()
 
+    def too_long(self, what: str, load: str) -> ContextError:
+        """That something does not fit. `load`: how the user would do that, where a larger context helps."""
+        larger = f"Shorten it, or {load} with a larger --context"
+        more = self.context < self.config.context
+        return ContextError(what, larger if more else "Shorten it: this model takes no more")
+
     def _checked(self, ids: Sequence[int], context: int) -> npt.NDArray[np.int64]:
         try:
             tokens = np.asarray(ids, np.int64).reshape(-1)
@@ -455,9 +461,7 @@ class Engine:
             raise EngineError("The prompt is empty", "Give at least one token")
         if len(tokens) > context:
             what = f"The prompt has {len(tokens):,} tokens, the context holds {context:,}"
-            more = self.context < self.config.context
-            cure = "Shorten it, or load the model with a larger --context"
-            raise ContextError(what, cure if more else "Shorten it: this model takes no more")
+            raise self.too_long(what, "load the model")
         if tokens.min() < 0 or tokens.max() >= self.config.vocabulary:
             wrong = int(tokens.max() if tokens.min() >= 0 else tokens.min())
             raise EngineError(f"{wrong} is no token of this model", f"Ids go to {self.config.vocabulary - 1}")

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from smallchat.engine.engine import Engine
-from smallchat.errors import ContextError
 
 ANSWER_SHARE = 4
 """A prompt leaves at least one part in so many of the context for the answer."""
@@ -58,9 +57,7 @@ def fit(engine: Engine, messages: Messages, resume: bool, begun: Sequence[int] =
     ids = prompt(kept)
     if len(ids) >= engine.context:
         what = f"This message has {len(ids):,} tokens, the context holds {engine.context:,}"
-        more = engine.context < engine.config.context
-        cure = "Shorten it, or start smallchat with a larger --context"
-        raise ContextError(what, cure if more else "Shorten it: this model takes no more")
+        raise engine.too_long(what, "start smallchat")
     return Fitted(ids, len(messages) - len(kept), tokens)
 
 

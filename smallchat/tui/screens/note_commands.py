@@ -134,12 +134,8 @@ class NoteCommands(NoteTaking):
         tokens = await self.dialogue.measure(f"{given}\n\n{SUMMARISE}")
         if tokens > self.context_size - self.context_size // ANSWER_SHARE:
             what = f"The note {note.path} has {tokens:,} tokens, the context holds {self.context_size:,}"
-            ready = self.dialogue.ready
-            more = ready is None or ready.takes_more
-            cure = (
-                "Start smallchat with a larger --context" if more else "This model takes no more: divide it"
-            )
-            raise NotesError(what, cure)
+            larger, none = "Start smallchat with a larger --context", "This model takes no more: divide it"
+            raise NotesError(what, larger if self.takes_more else none)
         if self.dialogue.busy:
             raise NotesError("Another answer is being made", "Ask again after it")
         self.transcript.anchor()

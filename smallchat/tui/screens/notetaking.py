@@ -62,6 +62,11 @@ class NoteTaking(Reading):
         """Tokens that the model sees."""
         return self.dialogue.ready.context if self.dialogue.ready else self._load.context
 
+    @property
+    def takes_more(self) -> bool:
+        """A larger context could help, as far as is known."""
+        return self.dialogue.ready is None or self.dialogue.ready.takes_more
+
     async def _open_notes(self) -> None:
         loop = asyncio.get_running_loop()
 
@@ -132,9 +137,8 @@ class NoteTaking(Reading):
                 tokens = await self.dialogue.measure(text, alone=True)
                 if tokens > self.context_size // PINNED_SHARE:
                     what = f"The pinned notes have {tokens:,} tokens, the context holds {self.context_size:,}"
-                    more = self.dialogue.ready is None or self.dialogue.ready.takes_more
                     cure = "Pin less, or start smallchat with a larger --context"
-                    raise NotesError(what, cure if more else "Pin less: this model takes no more")
+                    raise NotesError(what, cure if self.takes_more else "Pin less: this model takes no more")
         except SmallchatError as error:
             self.pins = ()
             self.dialogue.pin("")
