@@ -9,13 +9,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from smallchat.commands.given import filled
-from smallchat.commands.printing import escaped, print_json
-from smallchat.errors import StorageError, legible
+from smallchat.commands.printing import escaped, print_json, say
+from smallchat.errors import StorageError
 from smallchat.settings import UsageError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def list_(
         return
     for one in conversations:
         told = f"{one.messages} messages" + (f", {one.branches} branches" if one.branches > 1 else "")
-        _say(f"{one.id:>6}  {_date(one.updated)}  {'* ' if one.pinned else ''}{one.title}  ({told})")
+        say(f"{one.id:>6}  {_date(one.updated)}  {'* ' if one.pinned else ''}{one.title}  ({told})")
     if not conversations:
         print("Nothing is saved yet", file=sys.stderr)
 
@@ -90,9 +90,9 @@ def search(
         print_json({"query": " ".join(words), "found": [asdict(one) for one in found]})
         return
     for one in found:
-        _say(f"{one.conversation:>6}  {_date(one.created)}  {one.title}")
+        say(f"{one.conversation:>6}  {_date(one.created)}  {one.title}")
         if one.message is not None:
-            _say(f"        {'you: ' if one.role == 'user' else ''}{one.snippet}")
+            say(f"        {'you: ' if one.role == 'user' else ''}{one.snippet}")
     if not found:
         print("Nothing was found", file=sys.stderr)
 
@@ -120,7 +120,7 @@ def export(
         text = transfer.exported(store, chosen, form)
     if out is not None:
         write_new(meant(out), text)
-        print(f"Written: {legible(str(out))}", file=sys.stderr)
+        say(f"Written: {out}", sys.stderr)
     elif form == "json":
         sys.stdout.write(escaped(text))
     else:
@@ -164,7 +164,7 @@ def delete(
         chosen = _each(store, conversations)
         if not yes:
             for one in chosen:
-                _say(f"{one.id:>6}  {one.title}", sys.stderr)
+                say(f"{one.id:>6}  {one.title}", sys.stderr)
             if not sys.stdin.isatty():
                 raise UsageError("Nobody can be asked whether to delete them", "Give --yes")
             print("Delete them for good? [y/N] ", end="", file=sys.stderr, flush=True)
@@ -239,10 +239,6 @@ def _store() -> Iterator[Store]:
 
 def _date(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
-
-
-def _say(text: str, file: Any = None) -> None:
-    print(legible(text), file=file or sys.stdout)
 
 
 def _write(text: str) -> None:

@@ -12,8 +12,8 @@ import typer
 
 from smallchat import settings
 from smallchat.commands.given import filled
-from smallchat.commands.printing import print_json
-from smallchat.errors import NotesError, legible
+from smallchat.commands.printing import print_json, say
+from smallchat.errors import NotesError
 from smallchat.settings import Settings, UsageError
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def search(
         return
     for hit in hits:
         lines = f"{hit.first}" if hit.first == hit.last else f"{hit.first}-{hit.last}"
-        _say(f"{hit.path}:{lines}  {hit.trail}")
+        say(f"{hit.path}:{lines}  {hit.trail}")
         print(f"    {_marked(hit.snippet, hit.marks)}")
     if not hits:
         print("Nothing in the notes fits", file=sys.stderr)
@@ -93,13 +93,13 @@ def add(
         if isinstance(done, writing.Change):
             if not as_json:
                 for line in done.diff():
-                    _say(line, file=sys.stderr)
+                    say(line, file=sys.stderr)
             book.apply(done)
         path = done.path if isinstance(done, writing.Change) else done
         if as_json:
             print_json({"path": path, "file": str(book.root / path), "new": isinstance(done, str)})
         else:
-            _say(str(book.root / path))
+            say(str(book.root / path))
 
 
 @app.command()
@@ -111,9 +111,9 @@ def index(context: typer.Context, notes: Folder = None, as_json: Json = False) -
         if as_json:
             print_json(asdict(report) | {"folder": str(book.root), "index": str(book.index.file)})
             return
-        _say(f"{report.notes} notes in {book.root}, {report.changed} read anew, {report.seconds:.2f} s")
+        say(f"{report.notes} notes in {book.root}, {report.changed} read anew, {report.seconds:.2f} s")
         for path, why in report.skipped.items():
-            _say(f"  not searched: {path}: {why}")
+            say(f"  not searched: {path}: {why}")
 
 
 @app.command()
@@ -127,7 +127,7 @@ def tags(context: typer.Context, notes: Folder = None, as_json: Json = False) ->
         print_json({"tags": dict(found)})
         return
     for tag, count in found:
-        _say(f"{count:>6}  {tag}")
+        say(f"{count:>6}  {tag}")
 
 
 @app.command()
@@ -148,9 +148,9 @@ def links(context: typer.Context, note: Note, notes: Folder = None, as_json: Jso
         )
         return
     for one in out:
-        _say(f"{one.line:>6}  → {one.to.path if one.to else f'{one.target} (no such note)'}")
+        say(f"{one.line:>6}  → {one.to.path if one.to else f'{one.target} (no such note)'}")
     for one in back:
-        _say(f"        ← {one.path}:{one.line}")
+        say(f"        ← {one.path}:{one.line}")
 
 
 @contextlib.contextmanager
@@ -215,7 +215,3 @@ def _marked(snippet: str, marks: tuple[tuple[int, int], ...]) -> str:
         pieces += [plain(snippet[at:start]), f"\x1b[1m{plain(snippet[start:end])}\x1b[22m"]
         at = end
     return "".join(pieces) + plain(snippet[at:])
-
-
-def _say(text: str, file: Any = None) -> None:
-    print(legible(text), file=file or sys.stdout)

@@ -1,9 +1,17 @@
-"""What the commands print as JSON."""
+"""What the commands print: lines of text, and JSON."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import sys
+from typing import Any, TextIO
+
+from smallchat.errors import legible
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """A line that is `legible`, to standard output or to `file`."""
+    print(legible(text), file=file or sys.stdout)
 
 
 def print_json(value: Any) -> None:
