@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -16,6 +16,7 @@ from textual.widgets import Button, Static
 from smallchat.errors import SmallchatError
 from smallchat.tui.faults import Guarded, tell_fault
 from smallchat.tui.text import plain, size
+from smallchat.tui.widgets.dialog import Dialog
 from smallchat.tui.widgets.panel.lines import bar, content
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class FetchScreen(Guarded, ModalScreen[Path | str]):
         self._stopped = self._running = False
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False):
+        with Dialog():
             yield Static(Content(plain(f"The model {self._name} is not on this machine")), classes="what")
             yield Static(Content("Asking the hub …"), id="told", classes="cure")
             yield Static(Content(""), id="bar")

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
@@ -16,6 +16,7 @@ from smallchat.engine.client import LoadOptions, Message
 from smallchat.engine.events import Failed, TooLong
 from smallchat.errors import StorageError
 from smallchat.tui.text import count, one_line, plain
+from smallchat.tui.widgets.dialog import Dialog
 
 BEGINNING = 48
 """Characters of a message by which it is known again."""
@@ -41,7 +42,7 @@ class ProblemScreen(ModalScreen[str]):
         self._harmless = harmless
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(classes="dialog", can_focus=False):
+        with Dialog():
             yield Static(Content(self._what), classes="what")
             yield Static(Content(self._cure), classes="cure")
             with Horizontal(classes="ways"):

@@ -14,9 +14,11 @@ FRAME = 6
 
 
 class Dialog(VerticalScroll, can_focus=False):
-    """A frame above the chat: on its upper edge what it is, on the lower one its keys."""
+    """A frame above the chat: on its upper edge what it is, on the lower one its keys; neither where
+    what is inside tells them.
+    """
 
-    def __init__(self, title: str, keys: str, brief: str = "", classes: str = "") -> None:
+    def __init__(self, title: str = "", keys: str = "", brief: str = "", classes: str = "") -> None:
         """`brief`: the keys where there is no room for more words."""
         super().__init__(classes=f"dialog {classes}")
         self.border_title = Content(title)
